@@ -1,0 +1,45 @@
+# The folders of src/ in the order of the packet's path. A folder may include only from folders above
+# it; tests/layers checks the includes against this very list. Each folder that exists becomes the
+# library weir_FOLDER, made of its *.cc, and the test program FOLDER_test, made of its *_test.cc.
+set(WEIR_LAYERS
+  base wire netlink packet io routing fragments sets conntrack nat helpers ipset rules pipeline
+  control sync proxy engine daemon replay bench tools flows)
+
+# What a folder links beside the folders above it.
+set(WEIR_LINKS_base fmt::fmt Threads::Threads)
+set(WEIR_LINKS_io PkgConfig::PCAP PkgConfig::BPF)
+set(WEIR_LINKS_routing PkgConfig::MNL)
+set(WEIR_LINKS_engine spdlog::spdlog)
+set(WEIR_LINKS_daemon spdlog::spdlog nlohmann_json::nlohmann_json)
+set(WEIR_LINKS_replay nlohmann_json::nlohmann_json)
+set(WEIR_LINKS_bench nlohmann_json::nlohmann_json)
+set(WEIR_LINKS_tools nlohmann_json::nlohmann_json)
+
+function(weir_layers)
+  set(above weir_options)
+  foreach(layer IN LISTS WEIR_LAYERS)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${layer}/*.cc)
+    set(tests ${sources})
+    list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+    list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+    file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${layer}/*.h)
+    if(NOT sources AND NOT headers)
+      continue()
+    endif()
+    if(sources)
+      add_library(weir_${layer} STATIC ${sources})
+      target_link_libraries(weir_${layer} PUBLIC ${above} ${WEIR_LINKS_${layer}})
+    else()
+      add_library(weir_${layer} INTERFACE)
+      target_link_libraries(weir_${layer} INTERFACE ${above} ${WEIR_LINKS_${layer}})
+    endif()
+    set(above weir_${layer})
+    if(tests)
+      add_executable(${layer}_test ${tests})
+      target_link_libraries(${layer}_test PRIVATE weir_${layer} GTest::gtest GTest::gmock GTest::gtest_main)
+      add_test(NAME unit.${layer} COMMAND ${layer}_test)
+    endif()
+  endforeach()
+  add_library(weir_all INTERFACE)
+  target_link_libraries(weir_all INTERFACE ${above})
+endfunction()
