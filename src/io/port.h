@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "packet/batch.h"
+#include "packet/pool.h"
+
+namespace weir::io {
+
+/// What a queue has done so far. Written by its worker alone; readers may see slightly old values.
+struct QueueCounters {
+  std::uint64_t rx_packets = 0;
+  std::uint64_t rx_bytes = 0;  // Of frames, Ethernet header included.
+  std::uint64_t rx_missed = 0;  // Lost before weir saw them: the device's or the ring's overflow.
+  std::uint64_t tx_packets = 0;
+  std::uint64_t tx_bytes = 0;
+  std::uint64_t tx_failed = 0;  // Refused by the device or its queue.
+};
+
+/// One worker's end of a port. Every driver (AF_PACKET, a host's TAP, capture files, memory) is a Queue;
+/// the pipeline knows nothing else of ports. Used by one worker only, never blocks.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+
+  /// Adds packets that have arrived until none is left or the batch is full, and returns how many.
+  /// A packet comes from `pool` with its frame, link type, checksum state, GSO and VLAN tags filled in;
+  /// in_port and `arrived` too where the driver knows them better than the caller (captures).
+  virtual std::size_t receive(packet::Batch& batch, packet::Pool& pool) = 0;
+
+  /// Sends the packets in their order and releases every one of them to `pool`, sent or not; failures
+  /// are counted. VLAN tags and unfinished checksums are put right for the driver here.
+  virtual void send(std::span<packet::Packet* const> packets, packet::Pool& pool) = 0;
+
+  /// Becomes readable when receive() would add something; -1 when the driver has no such thing, and the
+  /// caller polls.
+  virtual int wait_fd() const { return -1; }
+
+  /// False when the device is gone or down; receive() then adds nothing and send() fails.
+  virtual bool is_up() const { return true; }
+
+  /// True when nothing will ever arrive again: the end of a capture file.
+  virtual bool is_finished() const { return false; }
+
+  const QueueCounters& counters() const { return counters_; }
+
+ protected:
+  QueueCounters counters_;
+};
+
+}  // namespace weir::io
