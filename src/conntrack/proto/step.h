@@ -16,11 +16,11 @@ namespace weir::conntrack {
 struct Sighting {
   Time now{};
   Direction direction = Direction::original;
-  bool first = false;       // The packet that makes the entry, or another one before it is confirmed.
-  bool seen_reply = false;  // IPS_SEEN_REPLY
-  bool assured = false;     // IPS_ASSURED
+  bool first = false;  // The packet that makes the entry, or another one before it is confirmed.
+  bool seen_reply = false;     // IPS_SEEN_REPLY
+  bool assured = false;        // IPS_ASSURED
   bool fixed_timeout = false;  // IPS_FIXED_TIMEOUT
-  Duration expires_in{};    // What is left of the entry's timeout.
+  Duration expires_in{};       // What is left of the entry's timeout.
 };
 
 /// What becomes of the packet and its entry.
@@ -33,8 +33,8 @@ enum class Outcome : std::uint8_t {
 };
 
 /// Why a tracker did not take a packet at face value. With Outcome::invalid it is the reason; with
-/// Outcome::accept it says why the packet was let through without the entry learning from it. Adding
-/// one: add it here and its text in kReasonTexts, in the same place.
+/// Outcome::accept it says why the packet was let through without the entry learning from it.
+/// Adding one: add it here and its text in kReasonTexts, in the same place.
 enum class Reason : std::uint8_t {
   none,
   truncated,
@@ -54,30 +54,33 @@ enum class Reason : std::uint8_t {
   count,
 };
 
-inline constexpr std::array<std::string_view, static_cast<std::size_t>(Reason::count)> kReasonTexts = {
-    "none",
-    "the transport header is truncated",
-    "the transport checksum is wrong",
-    "these TCP flags can't stand together",
-    "this TCP segment can't begin a connection",
-    "the connection began unseen and tcp_loose is off",
-    "no such TCP segment is due in this state",
-    "let through without effect: client and server may know more than the state says",
-    "a challenge ACK, not the last ACK of the connection",
-    "the RST is not at the sequence number that the peer expects",
-    "let through without effect: more bytes than the receiver's window takes",
-    "SEQ is beyond the receiver's window",
-    "ACK of data that were never seen",
-    "let through without effect: data before the receiver's window",
-    "let through without effect: ACK is too old",
+inline constexpr std::array<std::string_view, static_cast<std::size_t>(Reason::count)>
+    kReasonTexts = {
+        "none",
+        "the transport header is truncated",
+        "the transport checksum is wrong",
+        "these TCP flags can't stand together",
+        "this TCP segment can't begin a connection",
+        "the connection began unseen and tcp_loose is off",
+        "no such TCP segment is due in this state",
+        "let through without effect: client and server may know more than the state says",
+        "a challenge ACK, not the last ACK of the connection",
+        "the RST is not at the sequence number that the peer expects",
+        "let through without effect: more bytes than the receiver's window takes",
+        "SEQ is beyond the receiver's window",
+        "ACK of data that were never seen",
+        "let through without effect: data before the receiver's window",
+        "let through without effect: ACK is too old",
 };
 
-/// What a tracker decided. The table applies it: `timeout` unless the entry's is fixed, `assured` as
-/// IPS_ASSURED, `events` into the packet's event bits (1 << IPCT_*; the tracker includes IPCT_ASSURED).
+/// What a tracker decided. The table applies it: `timeout` unless the entry's is fixed, `assured`
+/// as IPS_ASSURED, `events` into the packet's event bits (1 << IPCT_*; the tracker includes
+/// IPCT_ASSURED).
 struct Step {
-  std::optional<Duration> timeout;  // The entry's new timeout from `now` on; nothing keeps the deadline.
-  bool assured = false;             // Set IPS_ASSURED (it is never cleared).
-  bool counted = true;              // The packet counts in the entry's packet and byte counters.
+  std::optional<Duration>
+      timeout;           // The entry's new timeout from `now` on; nothing keeps the deadline.
+  bool assured = false;  // Set IPS_ASSURED (it is never cleared).
+  bool counted = true;   // The packet counts in the entry's packet and byte counters.
   Outcome outcome = Outcome::accept;
   Reason reason = Reason::none;
   std::uint32_t events = 0;

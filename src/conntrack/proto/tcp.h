@@ -56,7 +56,8 @@ struct TcpSettings {
 
 /// What tracking needs of a TCP segment, numbers in host order.
 struct TcpSegment {
-  static constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08, kAck = 0x10, kUrg = 0x20;
+  static constexpr std::uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08, kAck = 0x10,
+                                kUrg = 0x20;
 
   std::uint32_t seq = 0;
   std::uint32_t ack = 0;
@@ -67,10 +68,12 @@ struct TcpSegment {
 
   bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
   /// The sequence number after the segment: SYN and FIN occupy one each (RFC 9293 section 3.4).
-  std::uint32_t end() const { return seq + payload_bytes + (has(kSyn) ? 1 : 0) + (has(kFin) ? 1 : 0); }
+  std::uint32_t end() const {
+    return seq + payload_bytes + (has(kSyn) ? 1 : 0) + (has(kFin) ? 1 : 0);
+  }
 
-  /// Reads the segment that fills `l4` (header, options, payload). Errors: `truncated` when the header
-  /// or its options reach past the end, `tcp_flags` for flags that no TCP sends together.
+  /// Reads the segment that fills `l4` (header, options, payload). Errors: `truncated` when the
+  /// header or its options reach past the end, `tcp_flags` for flags that no TCP sends together.
   static std::expected<TcpSegment, Reason> read(Bytes l4);
 };
 
@@ -82,20 +85,21 @@ struct TcpSide {
 
   std::uint32_t end = 0;      // Highest seq + length sent.
   std::uint32_t max_end = 0;  // Highest seq + length allowed: the peer's ack + window.
-  std::uint32_t max_win = 0;  // Largest window announced, scaled; zero: nothing seen from this side.
+  std::uint32_t max_win =
+      0;  // Largest window announced, scaled; zero: nothing seen from this side.
   std::uint32_t max_ack = 0;  // Highest ack sent.
 };
 
 /// What kind of segment it is, in this order of precedence.
 enum class TcpKind : std::uint8_t { syn, syn_ack, fin, ack, rst, none };
 
-/// The state of a TCP connection's tracking (RFC 9293 as seen from the middle; the behaviour is that of
-/// the kernel's nf_conntrack_proto_tcp.c). Plain data inside the entry, guarded by the entry's lock.
-/// Arrays are indexed by Direction.
+/// The state of a TCP connection's tracking (RFC 9293 as seen from the middle; the behaviour is
+/// that of the kernel's nf_conntrack_proto_tcp.c). Plain data inside the entry, guarded by the
+/// entry's lock. Arrays are indexed by Direction.
 struct TcpState {
   std::array<TcpSide, 2> sides;
-  // The segment that was seen last, or let through last although it did not fit: retransmissions are
-  // counted by it, and when its answer shows that it was right, the state follows it.
+  // The segment that was seen last, or let through last although it did not fit: retransmissions
+  // are counted by it, and when its answer shows that it was right, the state follows it.
   std::uint32_t last_seq = 0;
   std::uint32_t last_ack = 0;
   std::uint32_t last_end = 0;
@@ -109,8 +113,8 @@ struct TcpState {
   TcpKind last_kind = TcpKind::none;
   Direction last_direction = Direction::original;
 
-  /// The packet `segment` of the connection arrives. Requires: `sighting.first` for the packet that makes
-  /// the entry (the state is then begun afresh); afterwards the same state, packet by packet.
+  /// The packet `segment` of the connection arrives. Requires: `sighting.first` for the packet that
+  /// makes the entry (the state is then begun afresh); afterwards the same state, packet by packet.
   Step on_packet(const TcpSegment& segment, const Sighting& sighting, const TcpSettings& settings);
 
   /// Whether an entry in this state may be evicted early although it is assured: it is closing.
