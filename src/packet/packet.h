@@ -96,8 +96,8 @@ struct Packet {
   bool is_later_fragment = false;   // Has no transport header: fragment offset is not zero.
   std::uint16_t l3_offset = 0;      // Always 14 today.
   std::uint16_t l4_offset = 0;
-  std::uint16_t ip_length = 0;      // Bytes from l3_offset to the end of the datagram (padding excluded);
-                                    // 16 bits suffice: 65,535 is the most that IP says. IPv6: 40 + payload.
+  std::uint32_t ip_length = 0;      // Bytes from l3_offset to the end of the datagram (padding excluded):
+                                    // IPv4's total length, IPv6's 40 + payload (so up to 65,575).
 
   // Reassembly (fragments/): nonzero when this datagram came in pieces.
   std::uint16_t fragment_count = 0;      // Lengths of the pieces lie in the buffer, see fragments/.
