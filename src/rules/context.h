@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "packet/packet.h"
+#include "rules/hook.h"
+
+namespace weir::conntrack {
+class Table;
+}
+namespace weir::nat {
+class Nat;
+}
+namespace weir::routing {
+class Mirror;
+}
+
+namespace weir::rules {
+
+class LogSink;
+class RejectSender;
+class Observer;
+struct Services;
+
+/// What the expressions see of a packet on its way. One lives for each worker, the stage fills in the
+/// hook; everything in it belongs to the worker.
+struct Context {
+  packet::Packet* packet = nullptr;
+  Hook hook = Hook::prerouting;
+  Time now{};                         // The batch's clock.
+  Duration wall{};                    // The same moment since 1970 (UTC), for `meta time`.
+  const Services* services = nullptr;
+  std::uint64_t generation = 0;       // Of the compiled ruleset that is running: which set elements exist.
+  std::uint16_t worker = 0;           // Which shard of per-worker state is ours; below Services::workers.
+  Observer* observer = nullptr;       // Told what rules do, for `replay --explain` and nftrace; usually none.
+
+  /// NFPROTO_IPV4 or NFPROTO_IPV6 of the packet at hand; netdev chains see packets of other
+  /// protocols too, then unspec.
+  Family packet_family() const {
+    switch (packet->family) {
+      case wire::Family::ip: return Family::ip;
+      case wire::Family::ip6: return Family::ip6;
+      default: return Family::unspec;
+    }
+  }
+  /// Interface indices as meta iif and oif see them; zero where the hook has none.
+  std::uint32_t in_ifindex() const { return packet->is_from_host ? 0 : packet->in_ifindex; }
+  std::uint32_t out_ifindex() const {
+    return hook >= Hook::forward && hook != Hook::ingress ? packet->out_ifindex : 0;
+  }
+  /// The packet's conntrack entry; zero when it has none.
+  std::uint32_t entry() const { return packet->ct.entry; }
+};
+
+/// What expressions reach beyond the packet. Made once by engine/, constant afterwards; a null pointer
+/// means that the engine at hand has no such thing, and expressions that need it fail to match.
+struct Services {
+  conntrack::Table* conntrack = nullptr;
+  nat::Nat* nat = nullptr;
+  routing::Mirror* routing = nullptr;  // Routes, and the names, types and groups of interfaces.
+  LogSink* log = nullptr;
+  RejectSender* reject = nullptr;
+  std::uint16_t workers = 1;
+};
+
+}  // namespace weir::rules

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+namespace weir::rules {
+
+/// Hash and equality that let string keys be looked up by string_view.
+struct NameHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+};
+
+/// The things of one kind that a table (or the ruleset) holds, in the order of their creation, found by
+/// name or handle. Control thread only.
+///
+/// Transactions need to take back what they did. So removal has two steps: `hide` takes an item out of
+/// all look-ups and iteration but keeps its place; then either `show` puts it back as if nothing had
+/// happened, or `erase` forgets it. A new item may take the name of a hidden one; undoing in reverse
+/// order erases the new one before the old one is shown again.
+///
+/// T has members `name` (std::string, constant while listed) and `handle` (unique in the list).
+template <typename T>
+class NamedList {
+ public:
+  using Items = std::list<std::pair<std::shared_ptr<T>, bool>>;  // bool: is shown.
+
+  T* find(std::string_view name) const {
+    const auto at = by_name_.find(name);
+    return at == by_name_.end() ? nullptr : at->second->first.get();
+  }
+  T* find_handle(std::uint64_t handle) const {
+    const auto at = by_handle_.find(handle);
+    return at == by_handle_.end() || !at->second->second ? nullptr : at->second->first.get();
+  }
+  /// The owner of an item of this list.
+  std::shared_ptr<T> share(const T& item) const { return by_handle_.at(item.handle)->first; }
+
+  void add(std::shared_ptr<T> item) {
+    items_.emplace_back(std::move(item), true);
+    const auto at = std::prev(items_.end());
+    by_name_[at->first->name] = at;
+    by_handle_[at->first->handle] = at;
+    ++count_;
+  }
+  void hide(const T& item) {
+    const auto at = by_handle_.at(item.handle);
+    if (!at->second) return;
+    at->second = false;
+    by_name_.erase(item.name);
+    --count_;
+  }
+  void show(const T& item) {
+    const auto at = by_handle_.at(item.handle);
+    if (at->second) return;
+    at->second = true;
+    by_name_[item.name] = at;
+    ++count_;
+  }
+  /// Forgets a hidden item; it lives on as long as somebody shares it.
+  void erase(const T& item) {
+    const auto found = by_handle_.find(item.handle);
+    const auto at = found->second;
+    by_handle_.erase(found);
+    items_.erase(at);
+  }
+  bool is_shown(const T& item) const {
+    const auto at = by_handle_.find(item.handle);
+    return at != by_handle_.end() && at->second->second;
+  }
+
+  std::size_t count() const { return count_; }
+  bool is_empty() const { return count_ == 0; }
+
+  /// Calls `each(T&)` for what is shown, in order of creation.
+  template <typename Each>
+  void for_each(Each&& each) const {
+    for (const auto& [item, is_shown] : items_) {
+      if (is_shown) each(*item);
+    }
+  }
+
+ private:
+  Items items_;
+  std::unordered_map<std::string, typename Items::iterator, NameHash, std::equal_to<>> by_name_;
+  std::unordered_map<std::uint64_t, typename Items::iterator> by_handle_;
+  std::size_t count_ = 0;
+};
+
+}  // namespace weir::rules
