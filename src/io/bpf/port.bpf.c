@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+//
+// Three tc programs that put weir between a port and the host's stack. The kernel keeps ARP, neighbour
+// discovery, everything that isn't IP and tagged frames; weir gets a copy of all other IP packets by
+// AF_PACKET, so the stack must not see them too. When the engine is gone the programs stay: closed.
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+
+#define SECTION(name) __attribute__((section(name), used))
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*load_bytes)(const void *skb, __u32 offset, void *to, __u32 len) =
+    (void *)BPF_FUNC_skb_load_bytes;
+
+const volatile __u32 own_mark = 0;      // Set on frames that come from the engine.
+const volatile __u32 tap_ifindex = 0;   // The port's TAP.
+const volatile __u32 port_ifindex = 0;
+
+enum { kIcmp6 = 58, kFirstNdType = 133, kLastNdType = 137, kHopLimitNd = 255 };
+enum { kNextHeaderAt = 6, kHopLimitAt = 7, kTypeAt = 40, kNeeded = 41 };
+
+/// Neighbour discovery (RFC 4861 section 4): router and neighbour solicitation, advertisement, redirect.
+ALWAYS_INLINE int is_neighbour_discovery(struct __sk_buff *skb) {
+  __u8 header[kNeeded];
+  if (load_bytes(skb, ETH_HLEN, header, sizeof header)) return 0;
+  return header[kNextHeaderAt] == kIcmp6 && header[kHopLimitAt] == kHopLimitNd &&
+         header[kTypeAt] >= kFirstNdType && header[kTypeAt] <= kLastNdType;
+}
+
+/// True for what the engine handles; the rest is the kernel's.
+ALWAYS_INLINE int is_for_weir(struct __sk_buff *skb) {
+  if (skb->vlan_present && (skb->vlan_tci & 0xfff) != 0) return 0;
+  if (skb->protocol == __builtin_bswap16(ETH_P_IP)) return 1;
+  if (skb->protocol == __builtin_bswap16(ETH_P_IPV6)) return !is_neighbour_discovery(skb);
+  return 0;
+}
+
+/// Port ingress: what the engine injected for the host goes up, what the engine takes stops here.
+SECTION("tc") int weir_ingress(struct __sk_buff *skb) {
+  if (skb->mark == own_mark) {
+    skb->mark = 0;
+    return TC_ACT_OK;
+  }
+  return is_for_weir(skb) ? TC_ACT_SHOT : TC_ACT_OK;
+}
+
+/// Port egress: what the host sends goes to the engine first; the engine's own frames pass.
+SECTION("tc") int weir_egress(struct __sk_buff *skb) {
+  if (skb->mark == own_mark) return TC_ACT_OK;
+  return is_for_weir(skb) ? redirect(tap_ifindex, 0) : TC_ACT_OK;
+}
+
+/// TAP ingress: what the engine writes for the host arrives on the real port.
+SECTION("tc") int weir_inject(struct __sk_buff *skb) {
+  skb->mark = own_mark;
+  return redirect(port_ifindex, BPF_F_INGRESS);
+}
+
+char licence_of_programs[] SECTION("license") = "Dual BSD/GPL";
