@@ -13,7 +13,7 @@ namespace weir::nat {
 class Nat;
 }
 namespace weir::routing {
-class Mirror;
+class Database;
 }
 
 namespace weir::rules {
@@ -58,7 +58,7 @@ struct Context {
 struct Services {
   conntrack::Table* conntrack = nullptr;
   nat::Nat* nat = nullptr;
-  routing::Mirror* routing = nullptr;  // Routes, and the names, types and groups of interfaces.
+  const routing::Database* routing = nullptr;  // view(): routes, and names, types, groups of interfaces.
   LogSink* log = nullptr;
   RejectSender* reject = nullptr;
   std::uint16_t workers = 1;
