@@ -18,15 +18,18 @@ class Batch {
  public:
   Time now{};  // The one clock read of this batch.
 
+  /// A limit below kBatchMax is for tests that show that batching changes nothing.
+  explicit Batch(std::size_t limit = kBatchMax) : limit_(limit) {}
+
   bool add(Packet* packet) {
-    if (count_ == kBatchMax) return false;
+    if (is_full()) return false;
     packets_[count_++] = packet;
     return true;
   }
   std::size_t size() const { return count_; }
   bool is_empty() const { return count_ == 0; }
-  bool is_full() const { return count_ == kBatchMax; }
-  std::size_t room() const { return kBatchMax - count_; }
+  bool is_full() const { return count_ == limit_; }
+  std::size_t room() const { return limit_ - count_; }
   void clear() { count_ = 0; }
   Packet*& operator[](std::size_t i) { return packets_[i]; }
   Packet* operator[](std::size_t i) const { return packets_[i]; }
@@ -38,6 +41,7 @@ class Batch {
  private:
   std::array<Packet*, kBatchMax> packets_;
   std::size_t count_ = 0;
+  std::size_t limit_;
 };
 
 }  // namespace weir::packet

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+/// weir's own nfnetlink subsystem: what netfilter has no message for. Documented for clients in
+/// docs/NETLINK.md. Numbers never change once released.
+namespace weir::netlink::own {
+
+/// In the place of NFNL_SUBSYS_*; the kernel's end far below.
+inline constexpr std::uint8_t kSubsystem = 0x77;
+
+enum Message : std::uint8_t {
+  kGetStats = 0,  // Dump. Answers: kStats, each with many kStat.
+  kStats = 1,
+};
+
+/// Attributes of kStats.
+enum StatsAttribute : std::uint16_t {
+  kStat = 1,  // Nested, repeated.
+};
+
+/// Attributes of kStat.
+enum StatAttribute : std::uint16_t {
+  kStatName = 1,   // String: dotted path, e.g. "drop.chain_policy" or "port.lan.rx_packets".
+  kStatValue = 2,  // u64, network order.
+};
+
+}  // namespace weir::netlink::own
