@@ -12,6 +12,7 @@ namespace weir::packet {
 enum class Drop : std::uint8_t {
   none,
   // The header check (wire/, pipeline/).
+  other_host,  // The frame's destination MAC is somebody else's.
   truncated,
   bad_ip_header,
   bad_ip_checksum,
@@ -52,6 +53,7 @@ enum class Drop : std::uint8_t {
 
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(Drop::count)> kDropNames = {
     "none",
+    "other_host",
     "truncated",
     "bad_ip_header",
     "bad_ip_checksum",

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "base/bytes.h"
@@ -61,6 +62,9 @@ struct CtRef {
 
 inline constexpr std::uint16_t kNoOffset = 0xffff;
 
+/// The most pieces of which a datagram is put together again.
+inline constexpr std::uint16_t kMaxPieces = 256;
+
 /// How the frame was addressed on its link; the values are PACKET_HOST and so on of <linux/if_packet.h>.
 enum class LinkType : std::uint8_t { host = 0, broadcast = 1, multicast = 2, other_host = 3, outgoing = 4 };
 
@@ -100,9 +104,9 @@ struct Packet {
                                     // IPv4's total length, IPv6's 40 + payload (so up to 65,575).
 
   // Reassembly (fragments/): nonzero when this datagram came in pieces.
-  std::uint16_t fragment_count = 0;      // Lengths of the pieces lie in the buffer, see fragments/.
+  std::uint16_t fragment_count = 0;      // Lengths of the pieces: piece_bytes().
   std::uint16_t fragment_max_bytes = 0;  // The largest piece, IP header included (frag_max_size).
-  bool fragment_had_df = false;
+  bool fragment_had_df = false;          // The largest piece had DF (the kernel's IPSKB_FRAG_PMTU).
 
   // Connection tracking.
   CtRef ct;
@@ -134,7 +138,16 @@ struct Packet {
     return {frame() + l4_offset, static_cast<std::size_t>(l3_offset + ip_length - l4_offset)};
   }
   std::uint32_t headroom() const { return start; }
-  std::uint32_t tailroom() const { return capacity_bytes - start - length; }
+  std::uint32_t tailroom() const { return capacity_bytes - start - length - 2U * fragment_count; }
+
+  /// Of a reassembled datagram: the bytes of payload that piece `i` (below fragment_count) brought, IP and
+  /// extension headers before the fragment header excluded. They are kept at the buffer's very end.
+  std::uint16_t piece_bytes(std::size_t i) const {
+    return load<std::uint16_t>(buffer + capacity_bytes - 2 * (i + 1));
+  }
+  void set_piece_bytes(std::size_t i, std::uint16_t bytes) {
+    store(buffer + capacity_bytes - 2 * (i + 1), bytes);
+  }
 
   /// Forgets everything but the storage and puts the empty frame behind `headroom_bytes`.
   void reset(std::uint32_t headroom_bytes);

@@ -13,7 +13,9 @@ namespace weir::packet {
 inline constexpr std::uint32_t kHeadroomBytes = 128;
 /// Frames up to this live in small buffers, longer ones (up to 64 KB segments) in large ones.
 inline constexpr std::uint32_t kSmallFrameBytes = 2048;
-inline constexpr std::uint32_t kLargeFrameBytes = 14 + 65535 + 512;
+/// The longest is IPv6's 40 + 65,535, with room for what a helper's rewrite adds and for the lengths of a
+/// reassembled datagram's pieces.
+inline constexpr std::uint32_t kLargeFrameBytes = 14 + 40 + 65535 + 512 + 2 * kMaxPieces;
 
 /// A fixed number of packets of each class, made once. Owned and used by one worker, without locks. A
 /// packet goes back to the pool that it came from.

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/clock.h"
+#include "fragments/store.h"
+#include "packet/packet.h"
+#include "packet/pool.h"
+
+namespace weir::fragments {
+
+struct Limits {
+  std::size_t memory_bytes = std::size_t{4}
+                             << 20;  // ipfrag_high_thresh, nf_conntrack_frag6_high_thresh.
+  Duration ip_timeout = std::chrono::seconds(30);   // ipfrag_time.
+  Duration ip6_timeout = std::chrono::seconds(60);  // nf_conntrack_frag6_timeout.
+};
+
+/// What has happened to fragments. A consistent enough copy for statistics.
+struct Counters {
+  std::uint64_t received = 0;     // Fragments given to gather().
+  std::uint64_t reassembled = 0;  // Datagrams.
+  std::uint64_t failed = 0;       // Datagrams given up: overlap, malformed, evicted.
+  std::uint64_t timed_out = 0;    // Datagrams whose last piece didn't come in time.
+  std::size_t memory_used_bytes = 0;
+};
+
+/// Puts datagrams together again, for all workers of an engine: pieces of one datagram may arrive
+/// by different queues. Thread-safe; locks are held for the copy of one piece.
+///
+/// Matches the kernel's defragmentation for connection tracking (nf_defrag_ipv4, nf_conntrack_reasm
+/// over inet_fragment): RFC 791, RFC 815, RFC 5722, RFC 8200 section 4.5, RFC 3168 section 5.3.
+/// Unlike the kernel, which refuses all fragments while its memory is full, weir gives up the
+/// oldest datagram.
+class Reassembly {
+ public:
+  /// `seed` keys the hash: random per boot. Memory is allocated here, once.
+  Reassembly(const Limits& limits, std::uint64_t seed);
+
+  /// Takes a fragment (Packet::is_fragment, headers checked) and its buffer. Returns the whole
+  /// datagram when this piece completed it: a packet of `pool` with the metadata of the first
+  /// piece, headers as if it had never been cut, fragment_count, _max_bytes, _had_df and
+  /// piece_bytes() filled in. Otherwise null, and `why` is Drop::none when the piece waits (or was
+  /// a duplicate), else the reason for its drop.
+  ///
+  /// `user` keeps apart what must not be mixed (the kernel's defrag users): 0 for what comes from
+  /// the wire. The fragment is released to `pool`, which it must have come from.
+  packet::Packet* gather(packet::Packet* fragment, std::uint16_t user, Time now, packet::Pool& pool,
+                         packet::Drop& why);
+
+  /// Gives up datagrams whose time is over, at most as many as `firsts` has room for, and returns
+  /// how many of `firsts` it has filled: first pieces as they came, from `pool`, for those
+  /// datagrams that have one. Their owner may answer them with ICMP time exceeded code 1: IPv4 only
+  /// when the destination is the host itself (ip_expire), IPv6 always (RFC 8200 section 4.5).
+  /// `removed` is the number of datagrams given up; call again when it equals the room.
+  struct Expired {
+    std::size_t first_count = 0;
+    std::size_t removed = 0;
+  };
+  Expired expire(Time now, packet::Pool& pool, std::span<packet::Packet*> firsts);
+
+  Counters counters() const;
+
+ private:
+  static constexpr std::size_t kShards = 16;
+  static constexpr std::size_t kBuckets = 64;  // A shard's.
+
+  struct Shard {
+    mutable std::mutex lock;  // Guards everything in the shard and the datagrams that hang in it.
+    std::array<DatagramId, kBuckets> buckets{};
+    DatagramId oldest =
+        kNoDatagram;  // By arrival of their first piece, which is by deadline per family.
+    DatagramId newest = kNoDatagram;
+    Counters counters;
+  };
+
+  struct Place {
+    Shard& shard;
+    DatagramId& bucket;
+  };
+  Place place_of(const Key& key);
+  Datagram* find_or_make(Place place, const Key& key, Time now, DatagramId& id);
+  void unlink(Shard& shard, DatagramId id);
+  void give_up(Shard& shard, DatagramId id);
+  bool evict_oldest(Shard& shard, DatagramId spare);
+  packet::Packet* assemble(DatagramId id, packet::Pool& pool);
+
+  Limits limits_;
+  std::uint64_t seed_;
+  Store store_;
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace weir::fragments
