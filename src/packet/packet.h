@@ -57,6 +57,10 @@ struct CtRef {
   std::uint32_t entry = 0;
   CtInfo info = CtInfo::none;
   CtState state = CtState::not_tracked_yet;
+  std::uint8_t reason = 0;  // A conntrack::Reason: why it is INVALID, or had no effect on its entry.
+  std::uint8_t zone_directions = 3;  // For which directions `zone` holds, 1 << Direction; else zone 0.
+  std::uint16_t zone = 0;            // Template: what rules before tracking say (`ct zone set`).
+  std::uint32_t events = 0;          // What this packet did to its entry, 1 << IPCT_*.
   bool is_reply() const { return info == CtInfo::established_reply || info == CtInfo::related_reply; }
 };
 
