@@ -64,7 +64,7 @@ struct TcpSegment {
   std::uint16_t window = 0;  // As in the header, unscaled.
   std::uint8_t flags = 0;
   std::uint32_t payload_bytes = 0;  // Of a whole GSO segment where the packet is one.
-  Bytes options;                    // Borrowed from the packet.
+  Bytes options{};                  // Borrowed from the packet.
 
   bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
   /// The sequence number after the segment: SYN and FIN occupy one each (RFC 9293 section 3.4).
@@ -85,8 +85,7 @@ struct TcpSide {
 
   std::uint32_t end = 0;      // Highest seq + length sent.
   std::uint32_t max_end = 0;  // Highest seq + length allowed: the peer's ack + window.
-  std::uint32_t max_win =
-      0;  // Largest window announced, scaled; zero: nothing seen from this side.
+  std::uint32_t max_win = 0;  // Largest window announced, scaled; zero: side not seen yet.
   std::uint32_t max_ack = 0;  // Highest ack sent.
 };
 
