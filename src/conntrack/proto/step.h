@@ -51,6 +51,14 @@ enum class Reason : std::uint8_t {
   tcp_ack_of_unseen_data,
   tcp_seq_under_window,
   tcp_ack_too_old,
+  not_trackable,
+  udp_length,
+  icmp_type,
+  icmp_not_a_beginning,
+  icmp_quote_unreadable,
+  icmp_quote_unknown,
+  icmp_quote_elsewhere,
+  icmp_redirect,
   count,
 };
 
@@ -71,16 +79,23 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Reason::c
         "ACK of data that were never seen",
         "let through without effect: data before the receiver's window",
         "let through without effect: ACK is too old",
+        "no header here tells which connection it belongs to",
+        "UDP's length field does not fit the packet",
+        "no such ICMP type exists",
+        "this ICMP message neither begins nor answers anything",
+        "the packet that this ICMP error quotes can't be read",
+        "the packet that this ICMP error quotes belongs to no connection",
+        "the packet that this ICMP error quotes did not come from where the error goes",
+        "a redirect that no router on the link can have sent",
 };
 
 /// What a tracker decided. The table applies it: `timeout` unless the entry's is fixed, `assured`
 /// as IPS_ASSURED, `events` into the packet's event bits (1 << IPCT_*; the tracker includes
 /// IPCT_ASSURED).
 struct Step {
-  std::optional<Duration>
-      timeout;           // The entry's new timeout from `now` on; nothing keeps the deadline.
-  bool assured = false;  // Set IPS_ASSURED (it is never cleared).
-  bool counted = true;   // The packet counts in the entry's packet and byte counters.
+  std::optional<Duration> timeout{};  // The entry's new timeout from `now` on; none keeps the old.
+  bool assured = false;               // Set IPS_ASSURED (it is never cleared).
+  bool counted = true;                // The packet counts in the entry's packet and byte counters.
   Outcome outcome = Outcome::accept;
   Reason reason = Reason::none;
   std::uint32_t events = 0;

@@ -5,12 +5,11 @@
 
 #include "conntrack/proto/tcp.h"
 
-#include <linux/netfilter/nf_conntrack_common.h>
-
 #include <algorithm>
 
 #include "conntrack/proto/tcp_phase.h"
 #include "conntrack/proto/tcp_window.h"
+#include "conntrack/status.h"
 
 namespace weir::conntrack {
 namespace {
@@ -245,7 +244,7 @@ Step Passage::arrive() {
   if (from_ != to_ && to_ == fin_wait) state_.flags[index(direction_)] |= TcpSide::kCloseInit;
 
   Step step{.timeout = timeout()};
-  if (from_ != to_) step.events |= 1U << IPCT_PROTOINFO;
+  if (from_ != to_) step.events |= event::kProtoInfo;
 
   if (!sighting_.seen_reply) {
     if (kind_ == TcpKind::rst) {  // Refused at once: nothing to remember.
@@ -260,7 +259,7 @@ Step Passage::arrive() {
   } else if (!sighting_.assured && (from_ == syn_recv || from_ == established) &&
              to_ == established) {
     step.assured = true;
-    step.events |= 1U << IPCT_ASSURED;
+    step.events |= event::kAssured;
   }
   return step;
 }
