@@ -152,10 +152,10 @@ class AfPacketQueue final : public Queue {
       if (packet::Packet* const packet = take_head(pool)) {
         batch.add(packet);
         ++added;
-        ++counters_.rx_packets;
-        counters_.rx_bytes += packet->length;
+        counters_.rx_packets.add();
+        counters_.rx_bytes.add(packet->length);
       } else {
-        ++counters_.rx_missed;
+        counters_.rx_missed.add();
       }
       ring_.give_back();
     }
@@ -269,12 +269,12 @@ class AfPacketQueue final : public Queue {
     while (sent < packets.size()) {
       const int done = sendmmsg(fd(), messages + sent, static_cast<unsigned>(packets.size() - sent), MSG_DONTWAIT);
       if (done > 0) {
-        for (int i = 0; i < done; ++i) counters_.tx_bytes += packets[sent + static_cast<std::size_t>(i)]->length;
-        counters_.tx_packets += static_cast<std::uint64_t>(done);
+        for (int i = 0; i < done; ++i) counters_.tx_bytes.add(packets[sent + static_cast<std::size_t>(i)]->length);
+        counters_.tx_packets.add(static_cast<std::uint64_t>(done));
         sent += static_cast<std::size_t>(done);
         retries = 0;
       } else if (errno != EINTR && ++retries > kSendRetries) {
-        ++counters_.tx_failed;
+        counters_.tx_failed.add();
         ++sent;
         retries = 0;
       }
@@ -288,7 +288,7 @@ class AfPacketQueue final : public Queue {
     tpacket_stats stats{};
     socklen_t length = sizeof stats;
     if (getsockopt(fd(), SOL_PACKET, PACKET_STATISTICS, &stats, &length) == 0) {
-      counters_.rx_missed += stats.tp_drops;
+      counters_.rx_missed.add(stats.tp_drops);
     }
     int error = 0;
     length = sizeof error;

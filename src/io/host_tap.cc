@@ -61,8 +61,8 @@ class TapQueue final : public Queue {
     read_virtio(header, packet);
     packet.is_from_host = true;
     packet.link_type = packet::LinkType::outgoing;
-    ++counters_.rx_packets;
-    counters_.rx_bytes += packet.length;
+    counters_.rx_packets.add();
+    counters_.rx_bytes.add(packet.length);
     return true;
   }
 
@@ -71,11 +71,11 @@ class TapQueue final : public Queue {
     VirtioHeader header = make_virtio(packet);
     const iovec parts[2] = {{&header, sizeof header}, {packet.frame(), packet.length}};
     if (writev(tap_.get(), parts, 2) < 0) {
-      ++counters_.tx_failed;
+      counters_.tx_failed.add();
       return;
     }
-    ++counters_.tx_packets;
-    counters_.tx_bytes += packet.length;
+    counters_.tx_packets.add();
+    counters_.tx_bytes.add(packet.length);
   }
 
   FileDescriptor tap_;

@@ -5,19 +5,20 @@
 #include <span>
 #include <string>
 
+#include "base/counter.h"
 #include "packet/batch.h"
 #include "packet/pool.h"
 
 namespace weir::io {
 
-/// What a queue has done so far. Written by its worker alone; readers may see slightly old values.
+/// What a queue has done so far. Counted by its worker, read by anybody.
 struct QueueCounters {
-  std::uint64_t rx_packets = 0;
-  std::uint64_t rx_bytes = 0;  // Of frames, Ethernet header included.
-  std::uint64_t rx_missed = 0;  // Lost before weir saw them: the device's or the ring's overflow.
-  std::uint64_t tx_packets = 0;
-  std::uint64_t tx_bytes = 0;
-  std::uint64_t tx_failed = 0;  // Refused by the device or its queue.
+  Counter rx_packets;
+  Counter rx_bytes;  // Of frames, Ethernet header included.
+  Counter rx_missed;  // Lost before weir saw them: the device's or the ring's overflow.
+  Counter tx_packets;
+  Counter tx_bytes;
+  Counter tx_failed;  // Refused by the device or its queue.
 };
 
 /// One worker's end of a port. Every driver (AF_PACKET, a host's TAP, capture files, memory) is a Queue;
