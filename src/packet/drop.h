@@ -32,13 +32,14 @@ enum class Drop : std::uint8_t {
   nat_no_tuple,
   // Rules.
   rule,
-  chain_policy,
   rejected,
+  no_queue,  // A rule's verdict was queue.
   // Routing and neighbours.
   no_route,
   route_blackhole,
   route_prohibit,
   route_unreachable,
+  not_a_port,  // The route leads to an interface that weir doesn't have.
   ttl_exceeded,
   too_big,
   neighbour_failed,
@@ -70,12 +71,13 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Drop::cou
     "conntrack_dropped",
     "nat_no_tuple",
     "rule",
-    "chain_policy",
     "rejected",
+    "no_queue",
     "no_route",
     "route_blackhole",
     "route_prohibit",
     "route_unreachable",
+    "not_a_port",
     "ttl_exceeded",
     "too_big",
     "neighbour_failed",
