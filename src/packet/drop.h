@@ -32,6 +32,7 @@ enum class Drop : std::uint8_t {
   nat_no_tuple,
   // Rules.
   rule,
+  chain_policy,
   rejected,
   no_queue,  // A rule's verdict was queue.
   // Routing and neighbours.
@@ -71,6 +72,7 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Drop::cou
     "conntrack_dropped",
     "nat_no_tuple",
     "rule",
+    "chain_policy",
     "rejected",
     "no_queue",
     "no_route",
