@@ -14,7 +14,8 @@ unsigned TimingWheel::slot_for(std::uint64_t due) const {
   return 2 * kSlots + (std::min(due, furthest) >> (2 * kSlotBits)) % kSlots;
 }
 
-void TimingWheel::add(std::uint32_t number, Time deadline) {
+void TimingWheel::add(std::uint32_t number, Time deadline, Time now) {
+  if (size_ == 0) current_ = std::max(current_, tick(now));
   const std::uint64_t due = std::max(current_, tick(deadline) + 1);
   const unsigned slot = slot_for(due);
   Slot& list = slots_[slot];

@@ -37,8 +37,8 @@ class TimingWheel {
  public:
   explicit TimingWheel(WheelLinks links) : links_(links) {}
 
-  /// Requires: `number` hangs on no wheel.
-  void add(std::uint32_t number, Time deadline);
+  /// Requires: `number` hangs on no wheel. `now` starts an empty wheel.
+  void add(std::uint32_t number, Time deadline, Time now);
   /// Requires: `number` hangs on this wheel.
   void remove(std::uint32_t number);
   std::size_t size() const { return size_; }

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/epoch.h"
+#include "base/error.h"
+#include "base/siphash.h"
+#include "conntrack/arena.h"
+#include "conntrack/entry.h"
+#include "conntrack/index.h"
+#include "conntrack/statistics.h"
+#include "conntrack/timeouts.h"
+
+namespace weir::conntrack {
+
+class Tracker;
+
+/// What a Table is made with.
+struct TableOptions {
+  std::uint32_t max = 262144;   // nf_conntrack_max: connections, unconfirmed ones included.
+  std::uint32_t workers = 1;
+  std::uint32_t controls = 4;   // Threads beside the workers that look at the table.
+  std::size_t event_ring = 8192;  // Events a worker can have outstanding.
+  int arena_fd = -1;            // File or memfd for the entries, which a restarted engine may map again.
+  bool verify_checksums = true; // nf_conntrack_checksum
+  bool timestamps = true;       // nf_conntrack_timestamp
+  Timeouts timeouts;
+  std::optional<HashKey> key;   // For tests that need the same hashes twice.
+};
+
+/// The one connection table that all workers share: the arena of entries, the index over their
+/// tuples, and a Tracker per worker. arena.h, index.h and tracker.h say how each part is
+/// shared.
+class Table {
+ public:
+  /// Errors: no memory; EINVAL when `max` is out of range or the file holds another layout. A file that was used
+  /// in this boot is recovered: what was published is there again, `now` decides what has expired.
+  static Result<std::unique_ptr<Table>> create(const TableOptions& options, Time now);
+  ~Table();
+
+  Tracker& tracker(std::uint32_t worker) { return *trackers_[worker]; }
+  std::uint32_t workers() const { return static_cast<std::uint32_t>(trackers_.size()); }
+
+  /// Entries now (unconfirmed included) and at most.
+  std::uint32_t count() const { return count_.load(std::memory_order_relaxed); }
+  std::uint32_t max() const { return max_.load(std::memory_order_relaxed); }
+  /// Lowers or raises the bound, up to what the table was made with. EINVAL beyond.
+  Result<void> set_max(std::uint32_t max);
+  std::uint64_t memory_bytes() const;
+  std::uint32_t index_lines() const { return index_.lines(); }
+
+  /// Events that anybody listens to, 1 << IPCT_*: the OR over all listeners. control/ sets it.
+  void set_wanted_events(std::uint32_t bits) { wanted_.store(bits, std::memory_order_relaxed); }
+  std::uint32_t wanted_events() const { return wanted_.load(std::memory_order_relaxed); }
+
+  /// A control thread's standing work: backs memory ahead of the workers. Call it every few
+  /// milliseconds while the engine runs. Without it workers fault memory in themselves.
+  void fault_ahead();
+
+  Epochs& epochs() { return epochs_; }
+  /// The epoch participant of control thread `i`, below TableOptions::controls.
+  std::size_t control_participant(std::uint32_t i) const { return workers() + i; }
+
+  const Arena& arena() const { return arena_; }
+  const TableOptions& options() const { return options_; }
+
+  /// A consistent copy of a published, living entry. Requires: an online epoch.
+  std::optional<Snapshot> snapshot(std::uint32_t number, Time now) const;
+  /// Which entry and direction a tuple (its zone included) belongs to. Requires: an online epoch.
+  std::optional<Found> find(const Tuple& tuple, Time now) const;
+  /// CTA_ID of an entry's present life.
+  std::uint32_t id_of(std::uint32_t number, std::uint32_t generation) const;
+  std::uint32_t hash(const Tuple& tuple) const;
+
+  StatisticsSnapshot statistics(std::uint32_t worker) const;
+
+ private:
+  friend class Tracker;
+  Table(const TableOptions& options, Arena arena, Mapping index);
+  void recover(Time now);
+
+  TableOptions options_;
+  Arena arena_;
+  Index index_;
+  Epochs epochs_;
+  alignas(64) std::atomic<std::uint32_t> count_{0};
+  alignas(64) std::atomic<std::uint32_t> wanted_{0};
+  std::atomic<std::uint32_t> max_;
+  std::vector<std::unique_ptr<Tracker>> trackers_;
+};
+
+}  // namespace weir::conntrack

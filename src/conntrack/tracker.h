@@ -1,0 +1,107 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include "base/ring.h"
+#include "base/timing_wheel.h"
+#include "conntrack/change.h"
+#include "conntrack/connection.h"
+#include "conntrack/entry.h"
+#include "conntrack/events.h"
+#include "conntrack/statistics.h"
+#include "conntrack/table.h"
+#include "packet/batch.h"
+
+namespace weir::conntrack {
+
+/// How confirm() ended.
+enum class Confirmed : std::uint8_t {
+  done,         // Nothing to do, or published. Send the packet.
+  lost_race,    // Another packet has created this connection meanwhile. The packet now refers to the winner's
+                // entry (and ours is gone): restore it to its original tuple, rewrite it by that entry's
+                // mapping, then call confirm() again and send it.
+  reply_taken,  // Another connection has the reply tuple, which was not reserved: let NAT choose another
+                // and call confirm() again, or discard.
+  no_room,      // The index has no room within its bound. Discard the packet (counted).
+};
+
+/// One worker's hand on the table. A worker calls, between online() and offline(), for each batch:
+/// serve_mailbox(), track(), the rest of the path with confirm() or discard() for every packet, then
+/// expire() and quiet(). Everything here is for the worker's own thread unless it says otherwise.
+class Tracker {
+ public:
+  Tracker(Table& table, std::uint32_t worker);
+
+  // -- The path ------------------------------------------------------------------------------------
+
+  /// Netfilter's conntrack at -200 (nf_conntrack_in) for every packet of `batch` whose state is
+  /// not_tracked_yet: sets Packet::ct. A packet that tracking drops gets Packet::drop and stays where it
+  /// is. A packet that may belong to a connection which an earlier packet of this batch has just begun
+  /// is moved to the end of `later`, in order: track it again when this batch is confirmed. Requires room
+  /// in `later`.
+  /// `verify` is false for packets from the host itself: their checksums are right by definition.
+  void track(packet::Batch& batch, packet::Batch& later, bool verify = true);
+
+  /// The end of a packet's path (nf_conntrack_confirm): publishes the entry that the packet began, and
+  /// delivers the packet's events.
+  Confirmed confirm(packet::Packet& packet, Time now);
+  /// For a packet that is dropped or stolen: frees an entry that it began, with its reservation.
+  void discard(packet::Packet& packet);
+
+  /// The entry that `packet` refers to. Requires: it has one.
+  Connection connection(const packet::Packet& packet) { return entry(packet.ct.entry); }
+  Connection entry(std::uint32_t number);
+
+  // -- NAT -----------------------------------------------------------------------------------------
+
+  /// Makes `reply` the reply tuple of an entry that isn't confirmed, and reserves it in the index, so
+  /// that no other connection gets it. An earlier reservation of the entry is released. False, and
+  /// nothing changed, when another connection has or has reserved it (counted as `found`), or there is no room.
+  [[nodiscard]] bool reserve_reply(std::uint32_t entry, const Tuple& reply, Time now);
+  /// Whether a living connection other than `except` has this tuple or has reserved it.
+  bool is_taken(const Tuple& tuple, std::uint32_t except, Time now);
+
+  // -- Changes by rules ------------------------------------------------------------------------------
+
+  /// ct mark set: the event is added to the packet's.
+  void set_mark(packet::Packet& packet, std::uint32_t mark);
+  /// Adds status bits (e.g. kSrcNat, kSrcNatDone); bits are never cleared.
+  void add_status(std::uint32_t entry, std::uint32_t bits);
+  void set_nat(std::uint32_t entry, const NatInfo& nat);
+  /// Deletes a connection at once (masquerade flush, `ct` expressions): events and all.
+  void remove(std::uint32_t entry, Time now);
+
+  // -- Between batches -------------------------------------------------------------------------------
+
+  /// Removes what has expired, at most `budget` entries, and takes memory back. Returns how many timers fired.
+  std::size_t expire(Time now, std::size_t budget = 256);
+  /// When expire() has something to do at the latest; Time::max() for never. A sleeping worker wakes then.
+  Time next_deadline() const;
+  /// Does what control threads have posted, at most `budget` changes.
+  std::size_t serve_mailbox(Time now, std::size_t budget = 256);
+
+  void online();
+  void offline();
+  void quiet();
+
+  // -- For one control thread at a time ----------------------------------------------------------------
+
+  /// Posts a change; false when the mailbox is full. `ticket` counts the posted changes: the change is
+  /// done when changes_done() has reached it. Callers are serialised by control::.
+  bool post(const Change& change, std::uint64_t& ticket);
+  std::uint64_t changes_done() const { return changes_done_.load(std::memory_order_acquire); }
+  EventRing& events() { return events_; }
+  const Statistics& statistics() const { return statistics_; }
+
+ private:
+  Table& table_;
+  const std::uint32_t worker_;
+  std::atomic<std::uint64_t> changes_done_{0};
+  EventRing events_;
+  Statistics statistics_;
+};
+
+}  // namespace weir::conntrack
