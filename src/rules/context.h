@@ -33,6 +33,7 @@ struct Context {
   const Services* services = nullptr;
   std::uint64_t generation = 0;       // Of the compiled ruleset that is running: which set elements exist.
   std::uint16_t worker = 0;           // Which shard of per-worker state is ours; below Services::workers.
+  RejectSender* reject = nullptr;     // The worker's answers to rejected packets; null: none are sent.
   Observer* observer = nullptr;       // Told what rules do, for `replay --explain` and nftrace; usually none.
 
   /// NFPROTO_IPV4 or NFPROTO_IPV6 of the packet at hand; netdev chains see packets of other
@@ -59,8 +60,7 @@ struct Services {
   conntrack::Table* conntrack = nullptr;
   nat::Nat* nat = nullptr;
   const routing::Database* routing = nullptr;  // view(): routes, and names, types, groups of interfaces.
-  LogSink* log = nullptr;
-  RejectSender* reject = nullptr;
+  LogSink* log = nullptr;              // log_sink.h
   std::uint16_t workers = 1;
 };
 
