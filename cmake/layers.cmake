@@ -9,6 +9,7 @@ set(WEIR_LAYERS
 set(WEIR_LINKS_base fmt::fmt Threads::Threads)
 set(WEIR_LINKS_io PkgConfig::PCAP PkgConfig::BPF)
 set(WEIR_LINKS_routing PkgConfig::MNL)
+set(WEIR_LINKS_control weir_protocol)
 set(WEIR_LINKS_engine spdlog::spdlog)
 set(WEIR_LINKS_daemon spdlog::spdlog nlohmann_json::nlohmann_json)
 set(WEIR_LINKS_replay nlohmann_json::nlohmann_json)

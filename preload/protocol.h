@@ -1,10 +1,10 @@
 /* What the preload library and the nfnetlink server say to each other. C11 and C++.
  *
  * A tool's netlink socket is two stream connections to the server's unix socket. On the *control*
- * connection the library calls (struct weir_call, then `length` bytes) and the server answers (struct
- * weir_answer, then `length` bytes), one at a time. On the *data* connection, which is the descriptor
- * that the tool holds, the server sends datagrams (struct weir_frame, then `length` bytes); the
- * library sends nothing there after it has attached it.
+ * connection the library calls (struct weir_call, then `length` bytes) and the server answers
+ * (struct weir_answer, then `length` bytes), one at a time. On the *data* connection, which is the
+ * descriptor that the tool holds, the server sends datagrams (struct weir_frame, then `length`
+ * bytes); the library sends nothing there after it has attached it.
  *
  * Both ends are on one machine, so integers are in its byte order.
  */
@@ -32,8 +32,8 @@ enum weir_operation {
   WEIR_GETSOCKNAME = 5, /* Answer: port_id, groups */
   WEIR_SETSOCKOPT = 6,  /* a = level, b = option, payload = value */
   WEIR_GETSOCKOPT = 7,  /* a = level, b = option, groups = room; answer's payload = value */
-  /* port_id, groups = destination; payload = datagram. Answered when it has been executed and what it
-   * produced is queued. */
+  /* port_id, groups = destination; payload = datagram. Answered when it has been executed and what
+   * it produced is queued. */
   WEIR_SEND = 8,
 };
 
