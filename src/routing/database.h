@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "routing/prefix_trie.h"
+#include "routing/retired.h"
 #include "routing/types.h"
 #include "routing/view.h"
 
@@ -14,13 +16,11 @@ namespace weir::routing {
 /// The writer's side of routing: holds everything, edits tables in place, publishes Views.
 ///
 /// One thread edits. Route changes are visible to look-ups at once, the others with the next publish().
-/// Memory that readers may still see goes to `retire`, which frees it when their epoch has passed; a
-/// Database without concurrent readers (replay, tests) may free at once: see free_at_once().
+/// Memory that readers may still see is freed by publish() and collect() when their epochs have passed.
 class Database {
  public:
-  using Retire = void (*)(void* context, void* memory, void (*release)(void*));
-
-  Database(Retire retire, void* retire_context);
+  /// `epochs`: the readers'; null when nobody reads while it changes (replay, tests).
+  explicit Database(Epochs* epochs = nullptr);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -60,6 +60,8 @@ class Database {
 
   /// Makes the changes visible. Does nothing when there are none.
   void publish();
+  /// Frees memory that no reader can see any more; publish() does it too.
+  void collect() { retired_.collect(); }
 
   std::size_t route_count() const { return route_count_; }
 
@@ -69,17 +71,16 @@ class Database {
   const std::map<std::uint32_t, NextHopObject>& next_hops() const { return objects_; }
 
  private:
-  struct Garbage;
   PrefixTrie& table(wire::Family family, std::uint32_t id);
-  void store(const wire::Prefix& destination, PrefixTrie& trie, std::vector<RouteEntry> entries);
-  std::unique_ptr<View> build() const;
+  void store(PrefixTrie& trie, const wire::Prefix& destination, std::vector<RouteEntry> entries);
+  std::vector<View::Rule> build_rules(wire::Family family);
+  std::unique_ptr<View> build();
 
-  Retire retire_;
-  void* retire_context_;
+  Retired retired_;
   std::atomic<const View*> view_;
   bool is_dirty_ = true;
   std::uint64_t generation_ = 0;
-  std::uint64_t hash_key_;
+  HashKey hash_key_;
   std::size_t route_count_ = 0;
 
   std::map<std::uint32_t, Link> links_;
@@ -90,8 +91,5 @@ class Database {
   std::map<std::uint32_t, NextHopObject> objects_;
   std::map<std::uint32_t, std::unique_ptr<PrefixTrie>> tables_ip_, tables_ip6_;
 };
-
-/// A Retire for databases that nobody reads while they change.
-void free_at_once(void*, void* memory, void (*release)(void*));
 
 }  // namespace weir::routing

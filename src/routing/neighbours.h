@@ -3,8 +3,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/clock.h"
+#include "base/siphash.h"
+#include "routing/retired.h"
 #include "routing/types.h"
 
 namespace weir::routing {
@@ -50,14 +53,12 @@ struct Neighbour {
 ///
 /// A worker that finds no answer asks for one, and a worker that uses an aging one asks for confirmation;
 /// both go through a small ring that the control thread drains (take_question). An entry remembers when it
-/// was last asked about, so questions are bounded: one a second for an unresolved address, one in thirty
-/// for a stale one.
+/// was last asked about, so questions are bounded: one a second for an unresolved address, one in five for
+/// a stale one. A failed one that is wanted again is asked about again and counts as unknown meanwhile.
 class Neighbours {
  public:
-  /// Retires memory that readers may still see; called on the control thread only.
-  using Retire = void (*)(void* context, void* memory, void (*release)(void*));
-
-  Neighbours(Retire retire, void* retire_context);
+  /// `epochs`: the workers'; null when nobody reads while it changes (replay, tests).
+  explicit Neighbours(Epochs* epochs = nullptr);
   ~Neighbours();
   Neighbours(const Neighbours&) = delete;
   Neighbours& operator=(const Neighbours&) = delete;
@@ -77,29 +78,42 @@ class Neighbours {
   void remove(const NeighbourKey& key);
   /// Forgets every entry of a link.
   void remove_link(std::uint32_t ifindex);
-  void clear();
+  /// Every entry's key, e.g. to find those that a new dump no longer has.
+  std::vector<NeighbourKey> keys() const;
   /// The next address that somebody wants resolved or confirmed; false when there is none.
   bool take_question(NeighbourKey& key);
+  /// Frees memory that no worker can see any more.
+  void collect() { retired_.collect(); }
   std::size_t size() const { return count_; }
+  /// Readable (an eventfd) when questions wait; take_question makes it quiet again.
+  int question_fd() const { return question_fd_; }
   /// Questions that found the ring full (asked again a second later).
   std::uint64_t lost_questions() const { return lost_.load(std::memory_order_relaxed); }
 
  private:
   struct Entry;
   struct Buckets;
-  struct Questions;
+  class Questions;
 
   Entry* find_entry(const NeighbourKey& key) const;
+  std::uint64_t hash(const NeighbourKey& key) const;
+  bool may_ask(std::atomic<std::int64_t>& last_asked, Time now, Duration pace);
   void ask(const NeighbourKey& key);
   void grow();
+  void changed() { version_.fetch_add(1, std::memory_order_release); }
 
-  Retire retire_;
-  void* retire_context_;
+  Retired retired_;
+  HashKey hash_key_;
   std::atomic<Buckets*> buckets_;
-  std::size_t count_ = 0;               // Control thread's.
+  std::size_t count_ = 0;                 // The control thread's.
   std::atomic<std::uint64_t> version_{1};
   std::atomic<std::uint64_t> lost_{0};
-  std::unique_ptr<Questions> questions_;
+  std::unique_ptr<Questions> questions_;  // Workers put, the control thread takes.
+  int question_fd_;
+  std::atomic<bool> is_signalled_{false};
+  /// When addresses without an entry were last asked about, by hash. Two that share a slot are asked about
+  /// a little later, no more.
+  std::unique_ptr<std::atomic<std::int64_t>[]> asked_;
 };
 
 }  // namespace weir::routing

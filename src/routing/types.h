@@ -40,8 +40,8 @@ using Mac = std::array<std::uint8_t, 6>;
 /// A network device of the kernel.
 struct Link {
   std::uint32_t ifindex = 0;
-  std::string name;
-  std::string kind;             // "vlan", "veth", "bridge"; empty for hardware.
+  std::string name{};
+  std::string kind{};             // "vlan", "veth", "bridge"; empty for hardware.
   std::uint16_t type = 0;       // ARPHRD_*.
   std::uint32_t group = 0;
   std::uint32_t flags = 0;      // IFF_*.
@@ -54,7 +54,7 @@ struct Link {
   bool has_mac = false;
 
   bool is_up() const;           // IFF_UP: routes through it are alive.
-  bool is_running() const;      // IFF_RUNNING or unknown carrier: false means linkdown.
+  bool has_carrier() const;     // IFF_LOWER_UP; without it the kernel calls a nexthop linkdown.
   bool is_loopback() const;
   bool operator==(const Link&) const = default;
 };
@@ -84,9 +84,9 @@ struct GlobalSettings {
 struct InterfaceAddress {
   std::uint32_t ifindex = 0;
   wire::Family family = wire::Family::none;
-  wire::Address local;          // Ours.
-  wire::Address peer;           // IFA_ADDRESS: the prefix's address; differs on point-to-point links.
-  wire::Address broadcast;      // IPv4; zero when there is none.
+  wire::Address local{};          // Ours.
+  wire::Address peer{};           // IFA_ADDRESS: the prefix's address; differs on point-to-point links.
+  wire::Address broadcast{};      // IPv4; zero when there is none.
   std::uint8_t prefix_length = 0;
   std::uint8_t scope = 0;       // RT_SCOPE_*.
   std::uint32_t flags = 0;      // IFA_F_*: secondary, deprecated, tentative.
@@ -96,7 +96,7 @@ struct InterfaceAddress {
 /// One way out. `gateway_family` none means that the destination itself is on the link.
 struct NextHop {
   std::uint32_t ifindex = 0;
-  wire::Address gateway;
+  wire::Address gateway{};
   wire::Family gateway_family = wire::Family::none;
   std::uint16_t weight = 1;     // 1..256.
   bool is_onlink = false;
@@ -109,21 +109,21 @@ struct NextHop {
 struct NextHopObject {
   std::uint32_t id = 0;
   bool is_blackhole = false;
-  std::vector<NextHop> next_hops;
+  std::vector<NextHop> next_hops{};
   /// A group's members by id and weight; the ways out are then the members'.
   struct Member {
     std::uint32_t id = 0;
     std::uint16_t weight = 1;
     bool operator==(const Member&) const = default;
   };
-  std::vector<Member> group;
+  std::vector<Member> group{};
   bool operator==(const NextHopObject&) const = default;
 };
 
 /// One route of a table.
 struct RouteEntry {
   std::uint32_t table = kTableMain;
-  wire::Prefix destination;
+  wire::Prefix destination{};
   RouteType type = RouteType::unicast;
   std::uint8_t tos = 0;
   std::uint8_t scope = 0;
@@ -131,9 +131,9 @@ struct RouteEntry {
   std::uint32_t priority = 0;       // The metric: lower wins.
   std::uint32_t mtu = 0;            // RTAX_MTU, zero when not set.
   bool is_mtu_locked = false;
-  wire::Address prefsrc;            // Zero when not set.
+  wire::Address prefsrc{};            // Zero when not set.
   std::uint32_t next_hop_id = 0;    // A nexthop object that overrides `next_hops`.
-  std::vector<NextHop> next_hops;
+  std::vector<NextHop> next_hops{};
   bool operator==(const RouteEntry&) const = default;
 };
 
@@ -154,10 +154,10 @@ struct PolicyRule {
   bool is_inverted = false;
   std::uint32_t table = 0;
   std::uint32_t go_to_priority = 0;
-  wire::Prefix from;                // Length zero matches all.
-  wire::Prefix to;
-  std::string iif;                  // Empty matches all; "lo" means "from this host".
-  std::string oif;
+  wire::Prefix from{};                // Length zero matches all.
+  wire::Prefix to{};
+  std::string iif{};                  // Empty matches all; "lo" means "from this host".
+  std::string oif{};
   std::uint32_t mark = 0;
   std::uint32_t mark_mask = 0;
   std::uint8_t tos = 0;
@@ -177,13 +177,13 @@ struct FlowKey {
   wire::Family family = wire::Family::none;
   std::uint8_t tos = 0;
   std::uint8_t protocol = 0;
-  wire::Address dst;
-  wire::Address src;
+  wire::Address dst{};
+  wire::Address src{};
   std::uint32_t iif = 0;
   std::uint32_t oif = 0;
   std::uint32_t mark = 0;
-  Be16 src_port;                    // For rules by port and layer-4 multipath.
-  Be16 dst_port;
+  Be16 src_port{};                    // For rules by port and layer-4 multipath.
+  Be16 dst_port{};
 };
 
 /// The answer of a look-up.
@@ -197,8 +197,8 @@ struct Route {
   std::uint32_t mtu = 0;            // The route's, else the interface's.
   std::uint32_t table = 0;
   std::uint32_t priority = 0;
-  wire::Address next_hop;           // The gateway, else the destination: whom to resolve.
-  wire::Address prefsrc;            // The route's preferred source; zero when it names none.
+  wire::Address next_hop{};           // The gateway, else the destination: whom to resolve.
+  wire::Address prefsrc{};            // The route's preferred source; zero when it names none.
 
   bool is_found() const { return type != RouteType::unspecified; }
 };

@@ -1,18 +1,19 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "base/siphash.h"
 #include "packet/drop.h"
 #include "routing/types.h"
 
 namespace weir::routing {
 
 class PrefixTrie;
+struct PrefixRoutes;
 
 /// What becomes of a packet that came in by an interface (ip_route_input_slow, ip6_route_input).
 struct InputDecision {
@@ -52,13 +53,13 @@ class View {
   InputDecision input(const FlowKey& key) const;
 
   /// Whether the source address is acceptable on key.iif (fib_validate_source): none, reverse_path or
-  /// not_forwardable_source. IPv4; IPv6 has no such check and answers none.
-  packet::Drop check_source(const FlowKey& key) const;
+  /// not_forwardable_source. For packets to this host; input() checks the forwarded. IPv4; IPv6 has no
+  /// such check and answers none.
+  packet::Drop check_source(const FlowKey& key) const { return check_source(key, 0); }
 
   /// What the host takes an address for: local, broadcast, multicast, unicast, or the type of the route
-  /// (inet_addr_type, ipv6's RTF_LOCAL/RTF_ANYCAST); unspecified when there is no route. With `ifindex` only
-  /// routes through that interface count (inet_dev_addr_type). The tables that count: local, and for IPv4
-  /// also what has no entry there is unicast.
+  /// for IPv6. With `ifindex` only that interface's addresses are local. IPv4 asks the local table alone,
+  /// so what isn't there is unicast (inet_dev_addr_type); IPv6 asks for the route (nft_fib_ipv6.c).
   RouteType address_type(wire::Family family, const wire::Address& address,
                          std::uint32_t ifindex = 0) const;
   bool is_local(wire::Family family, const wire::Address& address) const {
@@ -86,44 +87,68 @@ class View {
   const InterfaceSettings& settings(std::uint32_t ifindex) const;
   std::span<const InterfaceAddress> addresses(std::uint32_t ifindex) const;
   const std::vector<InterfaceAddress>& addresses() const { return addresses_; }
-  std::span<const PolicyRule> rules(wire::Family family) const;
 
   /// Grows with every View that is published.
   std::uint64_t generation() const { return generation_; }
 
  private:
   friend class Database;
-  struct Rule;
-  struct Match;
-  struct WayOut;
 
-  const PrefixTrie* table(wire::Family family, std::uint32_t id) const;
-  Match find(const FlowKey& key, std::uint8_t least_scope) const;
-  Match find_in(const PrefixTrie& trie, const FlowKey& key, std::uint8_t least_scope) const;
+  /// A policy rule with its names looked up.
+  struct Rule {
+    PolicyRule rule;
+    std::uint32_t iif = 0;               // Zero: any.
+    std::uint32_t oif = 0;
+    bool never_matches = false;          // Names an interface that doesn't exist, or the like.
+    const PrefixTrie* table = nullptr;   // Of to_table.
+    std::size_t next = 0;                // Where go_to goes on; the rule count when its target is missing.
+  };
+
+  /// What a look-up found before it chose one way out of several.
+  struct Match {
+    RouteType type = RouteType::unspecified;
+    const RouteEntry* entry = nullptr;   // Null when a rule decided.
+    std::uint8_t prefix_length = 0;
+    std::uint32_t table = 0;
+  };
+
+  /// The hops that a route may take: its own or its nexthop object's.
+  struct Ways {
+    std::span<const NextHop> hops;
+    bool is_blackhole = false;
+  };
+
+  Match find(const FlowKey& key) const;
+  Match find_in(const PrefixTrie& trie, const FlowKey& key) const;
   bool matches(const Rule& rule, const FlowKey& key) const;
   bool is_suppressed(const Rule& rule, const Match& match) const;
-  bool try_ip(const RouteEntry& entry, const FlowKey& key, std::uint8_t least_scope,
-              Match& match) const;
-  bool try_ip6(std::span<const RouteEntry> entries, const FlowKey& key, Match& match) const;
-  const NextHop* select(const RouteEntry& entry, const FlowKey& key) const;
+  Match try_ip(const PrefixRoutes& routes, const FlowKey& key) const;
+  Match try_ip6(const PrefixRoutes& routes, const FlowKey& key) const;
+  Ways ways(const RouteEntry& entry) const;
   bool is_usable(const NextHop& hop, wire::Family family) const;
-  std::span<const NextHop> ways(const RouteEntry& entry, bool& is_blackhole) const;
+  const NextHop* select(const RouteEntry& entry, const FlowKey& key) const;
+  std::uint64_t flow_hash(const FlowKey& key) const;
   Route finish(const Match& match, const FlowKey& key) const;
+
+  InputDecision input_ip(const FlowKey& key) const;
+  InputDecision input_ip6(const FlowKey& key) const;
+  packet::Drop check_source(const FlowKey& key, std::uint32_t out_ifindex) const;
+  packet::Drop check_path_back(const FlowKey& key, std::uint32_t out_ifindex) const;
   wire::Address source_ip(const wire::Address& dst, std::uint32_t ifindex, std::uint8_t scope) const;
   wire::Address source_ip6(const wire::Address& dst, std::uint32_t ifindex) const;
+  std::size_t link_position(std::uint32_t ifindex) const;
 
   std::uint64_t generation_ = 0;
-  std::uint64_t hash_key_ = 0;
+  HashKey hash_key_;
   GlobalSettings global_;
-  bool has_custom_rules_ = false;  // IPv4 rules or local routes beside the kernel's own three.
-  std::vector<Link> links_;                        // By ifindex.
-  std::vector<InterfaceSettings> settings_;        // As links_.
-  std::vector<std::uint32_t> first_links_;         // ifindex -> position in links_ + 1, for small ones.
-  std::vector<InterfaceAddress> addresses_;        // By ifindex, then in the kernel's order.
-  std::vector<Rule> rules_ip_, rules_ip6_;         // In order.
-  std::vector<PolicyRule> plain_rules_ip_, plain_rules_ip6_;
+  bool has_custom_rules_ = false;             // IPv4 rules beside the kernel's own three.
+  std::vector<Link> links_;                   // By ifindex.
+  std::vector<InterfaceSettings> settings_;   // As links_.
+  std::vector<std::uint32_t> positions_;      // ifindex -> position in links_ + 1, for small ones.
+  std::vector<InterfaceAddress> addresses_;   // By ifindex, then in the kernel's order.
+  std::vector<Rule> rules_ip_, rules_ip6_;    // In order.
   std::unordered_map<std::uint32_t, NextHopObject> objects_;
-  std::unordered_map<std::uint32_t, const PrefixTrie*> tables_ip_, tables_ip6_;
+  const PrefixTrie* local_ip_ = nullptr;
 };
 
 }  // namespace weir::routing

@@ -1,0 +1,75 @@
+#include "routing/view.h"
+
+#include <algorithm>
+
+#include "routing/prefix_trie.h"
+
+namespace weir::routing {
+
+using wire::Family;
+
+View::View() = default;
+View::~View() = default;
+
+std::size_t View::link_position(std::uint32_t ifindex) const {
+  if (ifindex < positions_.size()) return positions_[ifindex] == 0 ? links_.size() : positions_[ifindex] - 1;
+  const auto at = std::lower_bound(links_.begin(), links_.end(), ifindex,
+                                   [](const Link& link, std::uint32_t i) { return link.ifindex < i; });
+  const bool is_there = at != links_.end() && at->ifindex == ifindex;
+  return is_there ? static_cast<std::size_t>(at - links_.begin()) : links_.size();
+}
+
+const Link* View::link(std::uint32_t ifindex) const {
+  const std::size_t position = link_position(ifindex);
+  return position < links_.size() ? &links_[position] : nullptr;
+}
+
+const Link* View::link(std::string_view name) const {
+  const auto at = std::find_if(links_.begin(), links_.end(),
+                               [&](const Link& link) { return link.name == name; });
+  return at == links_.end() ? nullptr : &*at;
+}
+
+const InterfaceSettings& View::settings(std::uint32_t ifindex) const {
+  static constexpr InterfaceSettings kDefault{};
+  const std::size_t position = link_position(ifindex);
+  return position < settings_.size() ? settings_[position] : kDefault;
+}
+
+std::span<const InterfaceAddress> View::addresses(std::uint32_t ifindex) const {
+  const auto range = std::ranges::equal_range(addresses_, ifindex, {}, &InterfaceAddress::ifindex);
+  return {range.begin(), range.end()};
+}
+
+RouteType View::address_type(Family family, const wire::Address& address,
+                             std::uint32_t ifindex) const {
+  if (family == Family::ip) {
+    const std::uint8_t first = address.bytes[0];
+    if (first == 0 || address.v4().raw == 0xffffffff) return RouteType::broadcast;
+    if ((first & 0xf0) == 0xe0) return RouteType::multicast;
+    if (local_ip_ == nullptr) return RouteType::unicast;
+    const Match match = find_in(*local_ip_, {.family = family, .dst = address});
+    if (match.entry == nullptr) return RouteType::unicast;
+    const Ways out = ways(*match.entry);
+    const bool is_its_device = !out.hops.empty() && out.hops.front().ifindex == ifindex;
+    return ifindex == 0 || is_its_device ? match.type : RouteType::unicast;
+  }
+
+  if (ifindex != 0) {
+    for (const InterfaceAddress& own : addresses(ifindex))
+      if (own.family == family && own.local == address) return RouteType::local;
+  }
+  const Route route = lookup({.family = family, .dst = address, .oif = ifindex});
+  switch (route.type) {
+    case RouteType::unspecified:
+      return RouteType::unreachable;
+    case RouteType::local:
+      return ifindex == 0 ? RouteType::local : RouteType::unicast;
+    case RouteType::unicast:
+      return address.bytes[0] == 0xff ? RouteType::multicast : RouteType::unicast;
+    default:
+      return route.type;
+  }
+}
+
+}  // namespace weir::routing
