@@ -3,12 +3,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <mutex>
 #include <span>
-#include <vector>
 
 #include "base/clock.h"
+#include "base/siphash.h"
 #include "fragments/store.h"
 #include "packet/packet.h"
 #include "packet/pool.h"
@@ -40,8 +39,8 @@ struct Counters {
 /// oldest datagram.
 class Reassembly {
  public:
-  /// `seed` keys the hash: random per boot. Memory is allocated here, once.
-  Reassembly(const Limits& limits, std::uint64_t seed);
+  /// `key` is random per boot. Memory is allocated here, once.
+  Reassembly(const Limits& limits, const HashKey& key);
 
   /// Takes a fragment (Packet::is_fragment, headers checked) and its buffer. Returns the whole
   /// datagram when this piece completed it: a packet of `pool` with the metadata of the first
@@ -71,28 +70,41 @@ class Reassembly {
   static constexpr std::size_t kShards = 16;
   static constexpr std::size_t kBuckets = 64;  // A shard's.
 
+  /// Datagrams of one family by the arrival of their first piece, which is the order of their
+  /// deadlines.
+  struct Ages {
+    DatagramId oldest = kNoDatagram;
+    DatagramId newest = kNoDatagram;
+  };
   struct Shard {
     mutable std::mutex lock;  // Guards everything in the shard and the datagrams that hang in it.
     std::array<DatagramId, kBuckets> buckets{};
-    DatagramId oldest =
-        kNoDatagram;  // By arrival of their first piece, which is by deadline per family.
-    DatagramId newest = kNoDatagram;
+    std::array<Ages, 2> ages;  // IPv4, IPv6.
     Counters counters;
   };
+  struct Arrival;
+  enum class Added : std::uint8_t { waits, complete, duplicate, refused };
 
-  struct Place {
-    Shard& shard;
-    DatagramId& bucket;
-  };
-  Place place_of(const Key& key);
-  Datagram* find_or_make(Place place, const Key& key, Time now, DatagramId& id);
+  static bool read_ip(const packet::Packet& packet, Arrival& arrival);
+  static bool read_ip6(const packet::Packet& packet, Arrival& arrival);
+  std::uint64_t hash_of(const Key& key) const;
+  DatagramId& bucket_of(Shard& shard, const Key& key);
+  Ages& ages_of(Shard& shard, const Datagram& datagram);
+
+  DatagramId find(Shard& shard, const Key& key, Time now);
+  DatagramId make(Shard& shard, const Key& key, Time now);
+  Added add(Shard& shard, DatagramId id, const Arrival& arrival, packet::Drop& why);
+  bool fits_ends(const Datagram& datagram, const Arrival& arrival) const;
+  PieceId keep(Shard& shard, DatagramId id, Bytes bytes);
+  bool keep_headers(Shard& shard, DatagramId id, const Arrival& arrival);
   void unlink(Shard& shard, DatagramId id);
   void give_up(Shard& shard, DatagramId id);
   bool evict_oldest(Shard& shard, DatagramId spare);
-  packet::Packet* assemble(DatagramId id, packet::Pool& pool);
+  packet::Packet* assemble(const Datagram& datagram, packet::Pool& pool, packet::Drop& why);
+  packet::Packet* first_piece(const Datagram& datagram, packet::Pool& pool);
 
   Limits limits_;
-  std::uint64_t seed_;
+  HashKey key_;
   Store store_;
   std::array<Shard, kShards> shards_;
 };

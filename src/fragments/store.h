@@ -29,9 +29,10 @@ struct Key {
   std::uint16_t user = 0;
   wire::Family family = wire::Family::none;
   std::uint8_t protocol = 0;  // IPv4 only: in IPv6 the pieces may disagree (RFC 8200 section 4.5).
+  std::uint32_t unused = 0;
   bool operator==(const Key&) const = default;
 };
-static_assert(sizeof(Key) == 44);
+static_assert(sizeof(Key) == 48);
 
 /// One piece's place in its datagram.
 struct Piece {
@@ -62,6 +63,8 @@ struct Datagram {
   packet::Packet first;        // The first piece's metadata (its buffer is gone),
   PieceId headers = kNoPiece;  // and its frame up to the payload, kept like a piece.
   std::uint32_t header_bytes = 0;
+  std::uint32_t next_header_at = 0;  // IPv6: where, from the IP header, what follows is named,
+  std::uint8_t next_header = 0;      // and what that will be without the fragment header.
 };
 
 /// Memory for waiting pieces: a fixed number of fixed-size chunks, chained for what is longer, and
@@ -88,6 +91,8 @@ class Store {
   const Datagram& datagram(DatagramId id) const { return datagrams_[id]; }
 
   std::size_t used_bytes() const;
+  /// Datagrams that exist; may be slightly old.
+  std::size_t datagram_count() const { return datagram_count_.load(std::memory_order_relaxed); }
 
  private:
   static std::size_t chunks_for(std::size_t bytes) {
@@ -104,6 +109,7 @@ class Store {
   mutable std::mutex lock_;  // Guards the free lists and the count.
   std::uint32_t free_chunk_ = 0;
   std::size_t free_chunks_ = 0;
+  std::atomic<std::size_t> datagram_count_ = 0;
 };
 
 }  // namespace weir::fragments

@@ -93,6 +93,7 @@ struct Packet {
   Checksum checksum = Checksum::unknown;
   std::uint16_t csum_start = 0;     // Checksum::partial: where the sum begins, from the frame's start,
   std::uint16_t csum_offset = 0;    // and where, from there, the result goes.
+  bool is_cut = false;              // A capture's snap length cut it; zeros stand for what is missing.
   Gso gso;
   std::array<VlanTag, 2> vlan{};    // Tags, whether they came in the frame or out of band; the frame
   std::uint8_t vlan_count = 0;      // itself holds none while weir has it: ports strip and restore.
@@ -155,6 +156,8 @@ struct Packet {
 
   /// Forgets everything but the storage and puts the empty frame behind `headroom_bytes`.
   void reset(std::uint32_t headroom_bytes);
+  /// Becomes what `other` is but for storage, start and length.
+  void take_metadata(const Packet& other);
 };
 
 inline void Packet::reset(std::uint32_t headroom_bytes) {
@@ -166,6 +169,20 @@ inline void Packet::reset(std::uint32_t headroom_bytes) {
   capacity_bytes = capacity;
   buffer_class = storage_class;
   start = headroom_bytes;
+}
+
+inline void Packet::take_metadata(const Packet& other) {
+  std::uint8_t* const storage = buffer;
+  const std::uint32_t capacity = capacity_bytes;
+  const BufferClass storage_class = buffer_class;
+  const std::uint32_t first = start;
+  const std::uint32_t bytes = length;
+  *this = other;
+  buffer = storage;
+  capacity_bytes = capacity;
+  buffer_class = storage_class;
+  start = first;
+  length = bytes;
 }
 
 }  // namespace weir::packet

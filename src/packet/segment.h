@@ -7,12 +7,6 @@
 
 namespace weir::packet {
 
-/// What a device does for those that offload to it, in software: for ports whose device can't.
-
-/// Completes a partial checksum (Checksum::partial becomes verified); others are left as they are.
-/// A csum_start or csum_offset outside the packet leaves it alone and returns false.
-bool finish_checksum(Packet& packet);
-
 /// Cuts a GSO packet into frames of at most gso.segment_bytes payload, with finished checksums: TCP
 /// with sequence numbers, FIN and PSH on the last only, CWR on the first only (RFC 3168), IPv4 ids
 /// counting up; UDP with a header each (UDP_SEGMENT). `emit(Packet*)` gets each segment, whose
@@ -37,7 +31,6 @@ class Segmenter {
 
  private:
   void finish_headers(Packet& segment, std::size_t payload_bytes) const;
-  void finish_tcp(std::uint8_t* header) const;
 
   const Packet& big_;
   std::size_t header_bytes_ = 0;  // Ethernet to the end of the transport header.

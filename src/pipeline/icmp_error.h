@@ -1,9 +1,11 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include "base/clock.h"
+#include "base/siphash.h"
 #include "packet/packet.h"
 #include "packet/pool.h"
 #include "wire/address.h"
@@ -59,12 +61,12 @@ class IcmpLimiter {
  public:
   static constexpr std::size_t kDestinations = 1024;
 
-  /// `seed` keys the hash: random per boot.
-  IcmpLimiter(const IcmpLimits& limits, std::uint64_t seed);
+  /// `key` is random per boot.
+  IcmpLimiter(const IcmpLimits& limits, const HashKey& key);
 
-  /// Whether an error of this type may go to `destination` now; if so it is counted. ICMPv6 packet
-  /// too big is never limited (the kernel's ratemask 0-1,3-127).
-  bool allow(wire::Family family, std::uint8_t type, const wire::Address& destination, Time now);
+  /// Whether this error may go to `destination` now; if so it is counted. Fragmentation needed and packet
+  /// too big are not limited at all: path MTU discovery depends on them.
+  bool allow(wire::Family family, const IcmpError& error, const wire::Address& destination, Time now);
 
  private:
   struct Bucket {
@@ -72,14 +74,18 @@ class IcmpLimiter {
     Duration credit{};
     bool is_used = false;
   };
-  bool take_from_all(Time now);
-  bool take_from_destination(Bucket& bucket, Duration interval, Time now);
+  bool is_limited(wire::Family family, const IcmpError& error) const;
+  Bucket& bucket_of(const wire::Address& destination);
+  void refill_all(Time now);
+  std::uint32_t next_random();
 
   IcmpLimits limits_;
-  std::uint64_t seed_;
+  HashKey key_;
+  std::uint64_t random_;
   Time all_last_{};
-  double all_credit_;
-  Bucket destinations_[kDestinations];
+  std::int64_t all_credit_;  // In nanoseconds of message time, so that no fraction is lost.
+  bool all_is_used_ = false;
+  std::array<Bucket, kDestinations> destinations_;
 };
 
 }  // namespace weir::pipeline
