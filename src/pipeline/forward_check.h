@@ -11,7 +11,7 @@ enum class Forwarding : std::uint8_t {
   host_only,  // Never forwarded, but the host may want it: multicast, broadcast, link-local
               // destinations, frames sent to a group MAC. Packet::drop is set for those who have no
               // host.
-  refused,  // Packet::drop says why; nobody gets it.
+  refused,    // Packet::drop says why; nobody gets it.
 };
 
 /// What the kernel's IPv4 and IPv6 input refuse to forward whatever the routes say

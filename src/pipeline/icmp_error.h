@@ -41,7 +41,7 @@ packet::Packet* make_icmp_error(const packet::Packet& about, const IcmpError& er
 /// The RST that a reject rule answers a TCP packet with (RFC 9293 section 3.10.7.1; nf_send_reset):
 /// swapped addresses and ports, sequence or acknowledgment by the segment's flags. Null for
 /// fragments, RSTs, non-TCP, truncated headers, wrong checksums, group MACs.
-packet::Packet* make_tcp_reset(const packet::Packet& about, packet::Pool& pool);
+packet::Packet* make_tcp_reset(packet::Packet& about, packet::Pool& pool);
 
 /// How many errors may leave: the kernel's two limits. Values are its defaults (sysctls
 /// icmp_msgs_per_sec, icmp_msgs_burst, icmp_ratelimit, icmp_ratemask; net.ipv6.icmp.ratelimit,
@@ -64,9 +64,10 @@ class IcmpLimiter {
   /// `key` is random per boot.
   IcmpLimiter(const IcmpLimits& limits, const HashKey& key);
 
-  /// Whether this error may go to `destination` now; if so it is counted. Fragmentation needed and packet
-  /// too big are not limited at all: path MTU discovery depends on them.
-  bool allow(wire::Family family, const IcmpError& error, const wire::Address& destination, Time now);
+  /// Whether this error may go to `destination` now; if so it is counted. Fragmentation needed and
+  /// packet too big are not limited at all: path MTU discovery depends on them.
+  bool allow(wire::Family family, const IcmpError& error, const wire::Address& destination,
+             Time now);
 
  private:
   struct Bucket {
