@@ -9,6 +9,7 @@
 #include "conntrack/table.h"
 #include "fragments/reassembly.h"
 #include "nat/nat.h"
+#include "pipeline/icmp_error.h"
 #include "routing/database.h"
 #include "routing/neighbours.h"
 #include "rules/context.h"
@@ -34,7 +35,8 @@ struct Shared {
   rules::Services services;
   std::vector<PortId*> ports;              // By port number.
   std::atomic<bool> is_open{false};        // False until rules are loaded: everything is dropped.
-  std::uint64_t seed = 0;                  // Random per boot, for the keyed limits of the workers.
+  IcmpLimits icmp_limits;
+  HashKey key;                             // Random per boot, for what an attacker must not guess.
 };
 
 }  // namespace weir::pipeline

@@ -1,0 +1,138 @@
+// The way out of the path: size, next hop, link header, port or host.
+#include <array>
+
+#include "pipeline/path.h"
+#include "wire/ethernet.h"
+#include "wire/icmp.h"
+
+namespace weir::pipeline {
+
+using packet::Drop;
+using packet::Packet;
+
+namespace {
+
+constexpr std::uint16_t kNoPort = 0xffff;
+constexpr std::uint32_t kFlagNoArp = 0x80;  // IFF_NOARP
+
+std::uint16_t port_of(const Shared& shared, std::uint32_t ifindex) {
+  for (std::size_t i = 0; i < shared.ports.size(); ++i) {
+    if (shared.ports[i]->ifindex.load(std::memory_order_relaxed) == ifindex) return static_cast<std::uint16_t>(i);
+  }
+  return kNoPort;
+}
+
+void write_link_header(Packet& packet, const routing::Mac& from, const routing::Mac& to) {
+  auto& ethernet = wire::at<wire::Ethernet>(packet.frame());
+  ethernet.set_dst(to);
+  ethernet.set_src(from);
+  ethernet.set_type(wire::ethertype_of(packet.family));
+}
+
+}  // namespace
+
+void Path::apply_route(Packet& packet, const routing::Route& route) {
+  packet.out_ifindex = route.out_ifindex;
+  packet.next_hop = route.next_hop;
+  packet.next_hop_family = route.next_hop_family;
+  packet.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(route.mtu, 0xffff));
+}
+
+bool Path::check_size(Packet& packet) {
+  if (packet.path_mtu == 0 || fragments::fits(packet, packet.path_mtu) != fragments::Fit::too_big) return true;
+  answer_too_big(packet);
+  return false;
+}
+
+/// Calls `send` with the packet, or with the pieces that it must be cut into.
+template <typename Send>
+void Path::in_pieces(Packet* packet, std::uint32_t mtu_bytes, Send&& send) {
+  if (mtu_bytes == 0 || fragments::fits(*packet, mtu_bytes) == fragments::Fit::whole) return send(packet);
+
+  std::array<Packet*, fragments::kMaxPieces> pieces;
+  const std::size_t count = fragments::fragment(*packet, mtu_bytes, fragment_ids_, pool_, pieces);
+  if (count == 0) return drop(packet, Drop::buffers_exhausted);
+  for (std::size_t i = 0; i < count; ++i) send(pieces[i]);
+  pool_.release(packet);
+}
+
+void Path::transmit(Packet* packet) {
+  in_pieces(packet, packet->path_mtu, [this](Packet* piece) { send_to_next_hop(piece); });
+}
+
+void Path::send_to_next_hop(Packet* packet) {
+  const std::uint16_t port = port_of(shared_, packet->out_ifindex);
+  if (port == kNoPort) return drop(packet, Drop::not_a_port);
+  if (packet->next_hop_family == wire::Family::none) return output_.to_wire(port, packet);  // The host's own header.
+
+  const routing::Link* const link = view_->link(packet->out_ifindex);
+  if (link == nullptr || !link->is_up()) return drop(packet, Drop::port_down);
+  if (!link->has_mac || (link->flags & kFlagNoArp) != 0) {
+    write_link_header(*packet, link->mac, {});
+    return output_.to_wire(port, packet);
+  }
+
+  const routing::NeighbourKey key{packet->out_ifindex, packet->next_hop_family, packet->next_hop};
+  const routing::Neighbour neighbour = shared_.neighbours.resolve(key, now_);
+  switch (neighbour.status) {
+    case routing::Neighbour::Status::resolved:
+      write_link_header(*packet, link->mac, neighbour.mac);
+      return output_.to_wire(port, packet);
+    case routing::Neighbour::Status::failed:
+      return failed(packet);
+    case routing::Neighbour::Status::unknown:
+      if (Packet* const too_many = pending_.hold(key, packet, now_)) drop(too_many, Drop::neighbour_queue_full);
+  }
+}
+
+/// A held packet's next hop has answered.
+void Path::resolved(Packet* packet, const routing::Mac& mac) {
+  const routing::Link* const link = view_->link(packet->out_ifindex);
+  const std::uint16_t port = port_of(shared_, packet->out_ifindex);
+  if (link == nullptr || port == kNoPort) return drop(packet, Drop::port_down);
+  write_link_header(*packet, link->mac, mac);
+  output_.to_wire(port, packet);
+}
+
+/// The next hop doesn't answer (arp_error_report, ndisc_error_report).
+void Path::failed(Packet* packet) {
+  if (packet->family == wire::Family::ip) {
+    answer(*packet, wire::icmp::kUnreachable, wire::icmp::kHostUnreachable);
+  } else {
+    answer(*packet, wire::icmpv6::kUnreachable, wire::icmpv6::kAddressUnreachable);
+  }
+  drop(packet, Drop::neighbour_failed);
+}
+
+/// Up to the host, as the frame that it was, in the pieces that it came in.
+void Path::deliver(Packet* packet) {
+  counters_.to_host.add();
+  const std::uint16_t port = packet->in_port;
+  if (!output_.has_host(port)) return pool_.release(packet);
+  const routing::Link* const link = view_->link(packet->in_ifindex);
+  in_pieces(packet, link == nullptr ? 0 : link->mtu, [&](Packet* piece) { output_.to_host(port, piece); });
+}
+
+/// What isn't IP goes between port and host as it is.
+void Path::pass_by(Packet* packet) {
+  if (packet->is_from_host) {
+    output_.to_wire(packet->in_port, packet);
+  } else if (output_.has_host(packet->in_port)) {
+    output_.to_host(packet->in_port, packet);
+  } else {
+    pool_.release(packet);
+  }
+}
+
+void Path::drop(Packet* packet, Drop reason) {
+  counters_.drops[static_cast<std::size_t>(reason)].add();
+  packet->drop = reason;
+  if (generated_.empty() || packet->ct.entry == 0) {
+    tracker_.discard(*packet);
+    pool_.release(packet);
+  } else {
+    dead_.push_back(packet);  // An answer about it may need its entry.
+  }
+}
+
+}  // namespace weir::pipeline
