@@ -32,6 +32,7 @@ struct Context {
   Duration wall{};                    // The same moment since 1970 (UTC), for `meta time`.
   const Services* services = nullptr;
   std::uint64_t generation = 0;       // Of the compiled ruleset that is running: which set elements exist.
+  std::uint64_t random = 1;           // State of next_random(), seeded by whoever makes the context; never zero.
   std::uint16_t worker = 0;           // Which shard of per-worker state is ours; below Services::workers.
   RejectSender* reject = nullptr;     // The worker's answers to rejected packets; null: none are sent.
   Observer* observer = nullptr;       // Told what rules do, for `replay --explain` and nftrace; usually none.
@@ -49,6 +50,13 @@ struct Context {
   std::uint32_t in_ifindex() const { return packet->is_from_host ? 0 : packet->in_ifindex; }
   std::uint32_t out_ifindex() const {
     return hook >= Hook::forward && hook != Hook::ingress ? packet->out_ifindex : 0;
+  }
+  /// Numbers that spread well and need not be secret (xorshift64*).
+  std::uint32_t next_random() {
+    random ^= random >> 12;
+    random ^= random << 25;
+    random ^= random >> 27;
+    return static_cast<std::uint32_t>((random * 0x2545f4914f6cdd1dULL) >> 32);
   }
   /// The packet's conntrack entry; zero when it has none.
   std::uint32_t entry() const { return packet->ct.entry; }

@@ -16,6 +16,7 @@ namespace weir::rules {
 
 class Chain;
 class Expression;
+struct Op;
 class Ruleset;
 class Table;
 class Transaction;
@@ -90,11 +91,13 @@ class Expression {
   virtual void release() {}
   /// Says whether it may stand where the walk is, and enters the chains that it leads to. Called at commit.
   virtual Result<void> validate(Validation&) const { return {}; }
+  /// Translates itself to one of the evaluator's own operations; false when it has none, then eval() is called.
+  virtual bool compile(Op&) const { return false; }
   /// A new expression with fresh state, for a set element that a packet adds; null when not stateful.
   virtual std::unique_ptr<Expression> clone() const { return nullptr; }
 };
 
-/// Reads NFTA_LIST_ELEM or another nest of NFTA_EXPR_NAME and NFTA_EXPR_DATA. Errors: ENOENT for an unknown name, with a
+/// Reads NFTA_LIST_ELEM or another nest of NFTA_EXPR_NAME and NFTA_EXPR_DATA. Errors: EOPNOTSUPP for an unknown name, with a
 /// text that names it; what parse() says.
 Result<std::unique_ptr<Expression>> parse_expression(const netlink::Attribute& nest, ParseContext& context);
 /// Writes name and data into an open nest.

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace weir::rules {
 
@@ -21,17 +22,18 @@ struct NameHash {
 ///
 /// Transactions need to take back what they did. So removal has two steps: `hide` takes an item out of
 /// all look-ups and iteration but keeps its place; then either `show` puts it back as if nothing had
-/// happened, or `erase` forgets it. A new item may take the name of a hidden one; undoing in reverse
+/// happened, or the commit's `purge` forgets it. A new item may take the name of a hidden one; undoing in reverse
 /// order erases the new one before the old one is shown again.
 ///
-/// T has members `name` (std::string, constant while listed) and `handle` (unique in the list).
+/// T has a member `handle` (unique in the list) and a function `key()`: the name that it is found by, constant while listed
+/// (more than the plain name where names are unique only within a type or family).
 template <typename T>
 class NamedList {
  public:
   using Items = std::list<std::pair<std::shared_ptr<T>, bool>>;  // bool: is shown.
 
-  T* find(std::string_view name) const {
-    const auto at = by_name_.find(name);
+  T* find(std::string_view key) const {
+    const auto at = by_name_.find(key);
     return at == by_name_.end() ? nullptr : at->second->first.get();
   }
   T* find_handle(std::uint64_t handle) const {
@@ -44,7 +46,7 @@ class NamedList {
   void add(std::shared_ptr<T> item) {
     items_.emplace_back(std::move(item), true);
     const auto at = std::prev(items_.end());
-    by_name_[at->first->name] = at;
+    by_name_[std::string(at->first->key())] = at;
     by_handle_[at->first->handle] = at;
     ++count_;
   }
@@ -52,22 +54,35 @@ class NamedList {
     const auto at = by_handle_.at(item.handle);
     if (!at->second) return;
     at->second = false;
-    by_name_.erase(item.name);
+    by_name_.erase(std::string(item.key()));
+    hidden_.push_back(item.handle);
     --count_;
   }
   void show(const T& item) {
     const auto at = by_handle_.at(item.handle);
     if (at->second) return;
     at->second = true;
-    by_name_[item.name] = at;
+    by_name_[std::string(item.key())] = at;
     ++count_;
   }
-  /// Forgets a hidden item; it lives on as long as somebody shares it.
+  /// Forgets an item (undoing add); it lives on as long as somebody shares it.
   void erase(const T& item) {
-    const auto found = by_handle_.find(item.handle);
-    const auto at = found->second;
-    by_handle_.erase(found);
-    items_.erase(at);
+    hide(item);
+    erase_handle(item.handle);
+  }
+  /// Forgets what is hidden: the transaction holds. `each(T&)` is told first.
+  template <typename Each>
+  void purge(Each&& each) {
+    for (const std::uint64_t handle : hidden_) {
+      const auto at = by_handle_.find(handle);
+      if (at == by_handle_.end() || at->second->second) continue;
+      each(*at->second->first);
+      erase_handle(handle);
+    }
+    hidden_.clear();
+  }
+  void purge() {
+    purge([](T&) {});
   }
   bool is_shown(const T& item) const {
     const auto at = by_handle_.find(item.handle);
@@ -86,9 +101,17 @@ class NamedList {
   }
 
  private:
+  void erase_handle(std::uint64_t handle) {
+    const auto found = by_handle_.find(handle);
+    const auto at = found->second;
+    by_handle_.erase(found);
+    items_.erase(at);
+  }
+
   Items items_;
   std::unordered_map<std::string, typename Items::iterator, NameHash, std::equal_to<>> by_name_;
   std::unordered_map<std::uint64_t, typename Items::iterator> by_handle_;
+  std::vector<std::uint64_t> hidden_;
   std::size_t count_ = 0;
 };
 

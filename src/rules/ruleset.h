@@ -1,6 +1,6 @@
 #pragma once
 
-#include <array>
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/epoch.h"
 #include "base/error.h"
 #include "rules/expression.h"
 #include "rules/hook.h"
@@ -18,6 +19,8 @@
 
 namespace weir::rules {
 
+class CompiledChain;
+class CompiledRuleset;
 class Object;
 class Set;
 
@@ -45,8 +48,11 @@ struct BaseChain {
   std::uint64_t registered = 0;
 };
 
-/// Packets and bytes of a base chain that nobody's rules decided on (NFTA_CHAIN_COUNTERS); null until asked for.
-struct ChainCounters;
+/// Packets and bytes that a base chain's policy decided on (NFTA_CHAIN_COUNTERS), kept only once a tool has set them.
+struct ChainCounters {
+  std::atomic<std::uint64_t> packets = 0;
+  std::atomic<std::uint64_t> bytes = 0;
+};
 
 /// A chain. The object keeps its identity while its rules change; jumps name it by its slot.
 class Chain {
@@ -62,11 +68,14 @@ class Chain {
   std::vector<std::uint8_t> userdata;
   bool is_bound = false;      // A binding chain whose rule has been added.
 
+  /// The compiled form of the rules as they are in the running ruleset; null when they have changed since.
+  std::shared_ptr<const CompiledChain> compiled;
   /// The rules in order. `bool`: is shown; deleted ones stay in place until the commit.
   std::list<std::pair<std::shared_ptr<Rule>, bool>> rules;
   using RuleAt = decltype(rules)::iterator;
   std::unordered_map<std::uint64_t, RuleAt> rules_by_handle;
 
+  std::string_view key() const { return name; }
   bool is_binding() const;
   /// The shown rule of that handle; null when there is none.
   Rule* find_rule(std::uint64_t handle) const;
@@ -77,6 +86,13 @@ class Chain {
     }
   }
 };
+
+/// What tables are found by: names are unique within a family only.
+inline std::string table_key(Family family, std::string_view name) {
+  std::string key(1, static_cast<char>(family));
+  key += name;
+  return key;
+}
 
 /// A table: a name space for chains, sets and objects of one family.
 class Table {
@@ -98,14 +114,80 @@ class Table {
   /// Named objects may share a name when their types differ: see object.h for the key.
   NamedList<Object> objects;
 
+  std::string key() const { return table_key(family, name); }
   std::uint64_t next_handle() { return ++last_handle; }
   bool is_dormant() const;
 };
 
-/// The names of the things that a request speaks of.
-struct TableKey {
-  Family family = Family::unspec;
-  std::string_view name;
+/// All tables, the running compiled ruleset, and the way from one generation to the next.
+///
+/// The model (tables, chains, rules, sets, objects) belongs to the control thread, which edits it in place within a
+/// transaction and can undo every step. Workers never look at the model: they read `running()`, an immutable
+/// CompiledRuleset, once a batch within an epoch. A commit validates, compiles the chains that changed, and publishes by
+/// one pointer store.
+class Ruleset {
+ public:
+  explicit Ruleset(Epochs& epochs);
+  ~Ruleset();
+  Ruleset(const Ruleset&) = delete;
+  Ruleset& operator=(const Ruleset&) = delete;
+
+  NamedList<Table> tables;
+  Table* find_table(Family family, std::string_view name) const {
+    return tables.find(table_key(family, name));
+  }
+  std::uint64_t next_table_handle() { return ++last_table_handle_; }
+
+  /// The number of the ruleset that runs; nft sees its low 32 bits.
+  std::uint64_t generation() const { return generation_; }
+  Transaction begin() { return Transaction(generation_ + 1); }
+  /// Makes everything of the transaction hold at once and the next generation run; a transaction without steps changes
+  /// nothing, not even the generation. Errors: EMLINK, EOPNOTSUPP of the validation; then everything is undone.
+  Result<void> commit(Transaction& transaction);
+  /// Checks what commit would check (`nft -c`), without undoing anything.
+  Result<void> validate(Transaction& transaction) const;
+  /// Undoes all steps.
+  void abort(Transaction& transaction);
+
+  /// What workers run; valid until their next quiet point. Never null.
+  const CompiledRuleset* running() const { return running_.load(std::memory_order_acquire); }
+  Epochs& epochs() const { return epochs_; }
+  /// Keeps something alive until no worker can see it any more.
+  void retire(std::shared_ptr<const void> unlinked);
+  /// Frees what has been retired long enough ago; called at every commit, and now and then by a control thread.
+  void collect();
+
+  /// A number for a new chain, and back when it can't be referred to any more.
+  ChainSlot take_slot();
+  void give_slot(ChainSlot slot) { free_slots_.push_back(slot); }
+  std::uint64_t next_registration() { return ++last_registration_; }
+
+ private:
+  void publish();
+
+  struct Retired {
+    std::uint64_t tag;
+    std::shared_ptr<const void> what;
+  };
+
+  Epochs& epochs_;
+  std::shared_ptr<const CompiledRuleset> newest_;
+  std::atomic<const CompiledRuleset*> running_;
+  std::vector<Retired> retired_;
+  std::uint64_t generation_ = 1;
+  std::uint64_t last_table_handle_ = 0;
+  std::uint64_t last_registration_ = 0;
+  ChainSlot slot_count_ = 0;
+  std::vector<ChainSlot> free_slots_;
 };
+
+// Steps of a transaction that reach across kinds. Each does its work on the model at once, and records how to undo it and
+// what to tell listeners.
+
+/// Deletes a set (set.cc) with all that its elements hold, or an object (object.cc), whatever its use; the callers check.
+void delete_set(Ruleset& ruleset, Transaction& transaction, Table& table, Set& set);
+void delete_object(Ruleset& ruleset, Transaction& transaction, Table& table, Object& object);
+/// Whether the set is anonymous and bound to a rule: it goes with that rule, not by itself.
+bool is_bound_anonymous(const Set& set);
 
 }  // namespace weir::rules

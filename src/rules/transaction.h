@@ -9,19 +9,43 @@
 namespace weir::rules {
 
 class Chain;
+class Object;
 class Rule;
 class Ruleset;
 class Set;
 class Table;
 
+/// Who asked for a step: what its event and echo carry in their headers.
+struct Requester {
+  std::uint32_t port_id = 0;
+  std::uint32_t sequence = 0;
+  std::uint16_t flags = 0;  // NLM_F_* of the request.
+};
+
+/// What a step has made, changed or deleted, for the events (`nft monitor`) and echoes that are sent after the commit, in
+/// the order of the steps. It keeps its subjects alive.
+struct Notice {
+  std::uint8_t message = 0;  // NFT_MSG_*.
+  std::shared_ptr<Table> table = {};
+  std::shared_ptr<Chain> chain = {};
+  std::shared_ptr<Rule> rule = {};
+  std::shared_ptr<Set> set = {};
+  std::shared_ptr<Object> object = {};
+  std::shared_ptr<const void> detail = {};  // What only this message's own writer knows, e.g. the set's elements.
+  Requester requester = {};
+};
+
 /// One step of a transaction that can be taken back. Steps change the model (tables, chains, rules,
 /// sets…) when they are made, so that later messages of the batch see them; workers see none of it
-/// before the commit. Exactly one of the two functions is called, once.
+/// before the commit. Exactly one of commit() and undo() is called, once.
 class Change {
  public:
   virtual ~Change() = default;
-  /// The batch holds: forget what undoing would have needed (e.g. erase what was hidden). Runs before the new compiled
-  /// ruleset is published for `before_publish`, see Transaction. Must not fail.
+  /// The batch holds, the new compiled ruleset is about to be published: make ready what its readers will find. Must not
+  /// fail, and must not show to readers of the running generation.
+  virtual void prepare() {}
+  /// The batch holds, the new compiled ruleset is published: forget what undoing would have needed (e.g. erase what was
+  /// hidden). Workers may still read the old ruleset: what that refers to goes through the epoch. Must not fail.
   virtual void commit() = 0;
   /// Takes the step back. Steps are undone in reverse order, so the model is as it was just after this step.
   virtual void undo() = 0;
@@ -56,17 +80,31 @@ class Transaction {
   void name_chain(const Table& table, std::uint32_t id, Chain& chain) { chains_[{&table, id}] = &chain; }
   void name_rule(const Chain& chain, std::uint32_t id, Rule& rule) { rules_[{&chain, id}] = &rule; }
 
-  /// The compiled form of this chain is out of date.
-  void touch(Chain& chain) { touched_.push_back(&chain); }
+  /// The rules of this chain have changed, so it is compiled anew.
+  void touch(Chain& chain);
+  /// Something may have made a path between chains longer, or put an expression where it may not stand: all base chains of
+  /// this table are walked at commit (Expression::validate).
+  void validate(Table& table);
 
   bool is_empty() const { return changes_.empty(); }
+
+  /// Whose message is being worked on; stamped on the notices that follow.
+  void set_requester(const Requester& requester) { requester_ = requester; }
+  const Requester& requester() const { return requester_; }
+  void notify(Notice notice) {
+    notice.requester = requester_;
+    notices_.push_back(std::move(notice));
+  }
+  const std::vector<Notice>& notices() const { return notices_; }
 
  private:
   friend class Ruleset;
 
   std::uint64_t generation_;
+  Requester requester_;
+  std::vector<Notice> notices_;
   std::vector<std::unique_ptr<Change>> changes_;
-  std::vector<Chain*> touched_;
+  std::vector<Table*> validated_;
   std::map<std::pair<const void*, std::uint32_t>, Set*> sets_;
   std::map<std::pair<const void*, std::uint32_t>, Chain*> chains_;
   std::map<std::pair<const void*, std::uint32_t>, Rule*> rules_;
