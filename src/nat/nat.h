@@ -66,8 +66,18 @@ class Nat {
   [[nodiscard]] bool settle_clash(conntrack::Tracker& tracker, packet::Packet& packet, Time now);
 
  private:
+  struct Setup;
+
   Nat(conntrack::Table& table, const HashKey& key, Sources sources)
       : table_(table), key_(key), sources_(std::move(sources)) {}
+
+  bool follow_source(Setup& setup) const;
+  bool keeps_tuple(Setup& setup) const;
+  bool choose_source(Setup& setup) const;
+  bool choose_destination(Setup& setup) const;
+  static std::uint32_t changed_ends(const conntrack::Tuple& before, const conntrack::Tuple& reply);
+  static bool apply_to_error(const conntrack::Connection& connection, packet::Packet& packet,
+                             Manip manip);
 
   conntrack::Table& table_;
   const HashKey key_;

@@ -30,6 +30,8 @@ enum class Drop : std::uint8_t {
   conntrack_table_full,
   conntrack_dropped,
   nat_no_tuple,
+  nat_link_changed,  // A masqueraded connection's route has moved to another link.
+  nat_redirect,      // An ICMP redirect about a translated connection.
   // Rules.
   rule,
   chain_policy,
@@ -71,6 +73,8 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Drop::cou
     "conntrack_table_full",
     "conntrack_dropped",
     "nat_no_tuple",
+    "nat_link_changed",
+    "nat_redirect",
     "rule",
     "chain_policy",
     "rejected",
