@@ -83,13 +83,13 @@ void append_ack(Buffer& out, const Message& request, const Error& error,
   store(out.data() + start, header);
 }
 
-void append_done(Buffer& out, const Message& request, int status, std::uint16_t extra_flags,
+void append_done(Buffer& out, std::uint32_t sequence, int status, std::uint16_t extra_flags,
                  std::uint32_t port_id) {
   nlmsghdr header{};
   header.nlmsg_len = Message::kHeaderBytes + sizeof(std::int32_t);
   header.nlmsg_type = NLMSG_DONE;
   header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_MULTI | extra_flags);
-  header.nlmsg_seq = request.sequence();
+  header.nlmsg_seq = sequence;
   header.nlmsg_pid = port_id;
   append(out, as_bytes(header));
   append(out, as_bytes(std::int32_t{status}));

@@ -72,7 +72,7 @@ struct AckOptions {
 void append_ack(Buffer& out, const Message& request, const Error& error, const AckOptions& options);
 
 /// Appends the NLMSG_DONE that ends a dump. `status` is zero or a negative errno.
-void append_done(Buffer& out, const Message& request, int status, std::uint16_t extra_flags,
+void append_done(Buffer& out, std::uint32_t sequence, int status, std::uint16_t extra_flags,
                  std::uint32_t port_id);
 
 }  // namespace weir::netlink

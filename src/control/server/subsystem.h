@@ -1,18 +1,18 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-
-#include <sys/types.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "netlink/message.h"
 #include "netlink/writer.h"
 
-/// What a part of the engine implements to be reached over nfnetlink: the messages of one NFNL_SUBSYS_*.
-/// Everything here is called on the control thread, one call at a time.
+/// What a part of the engine implements to be reached over nfnetlink: the messages of one
+/// NFNL_SUBSYS_*. Everything here is called on the control thread, one call at a time.
 namespace weir::control {
 
 /// Who is at the other end of a session (SO_PEERCRED when it connected).
@@ -52,15 +52,16 @@ class Dump {
 
   virtual ~Dump() = default;
 
-  /// Appends the next message, or none when what was looked at doesn't match, and says whether there is
-  /// more to look at. A call does a bounded amount of work. The server sets NLM_F_MULTI and
-  /// NLM_F_DUMP_INTR, splits datagrams between messages, and ends the dump. `room` is what is left of
-  /// the datagram (about 3.7 KB when it is empty): a message that packs a list should not outgrow it,
-  /// a message that must is sent alone. An error ends the dump with that errno in its NLMSG_DONE.
+  /// Appends the next message, or none when what was looked at doesn't match, and says whether
+  /// there is more to look at. A call does a bounded amount of work. The server sets NLM_F_MULTI
+  /// and NLM_F_DUMP_INTR, splits datagrams between messages, and ends the dump. `room` is what is
+  /// left of the datagram (about 3.7 KB when it is empty): a message that packs a list should not
+  /// outgrow it, a message that must is sent alone. An error ends the dump with that errno in its
+  /// NLMSG_DONE.
   virtual Result<Step> next(netlink::Writer& out, std::size_t room) = 0;
 
-  /// What must not change during the dump for it to be consistent (the ruleset's generation). When it
-  /// does, the reader is told by NLM_F_DUMP_INTR.
+  /// What must not change during the dump for it to be consistent (the ruleset's generation). When
+  /// it does, the reader is told by NLM_F_DUMP_INTR.
   virtual std::uint64_t generation() const { return 0; }
 };
 
@@ -72,8 +73,8 @@ class Reply {
   /// Where to append messages. Each becomes a datagram of its own, delivered before the ack.
   virtual netlink::Writer& writer() = 0;
 
-  /// Answers with a dump. At most once a request; the server then sends no ack. Fails with EBUSY when
-  /// the session is still reading an earlier dump.
+  /// Answers with a dump. At most once a request; the server then sends no ack. Fails with EBUSY
+  /// when the session is still reading an earlier dump.
   virtual Result<void> start_dump(std::unique_ptr<Dump> dump) = 0;
 };
 
@@ -81,8 +82,8 @@ class Reply {
 struct Notice {
   std::uint32_t group = 0;  ///< NFNLGRP_*
   Bytes datagram;           ///< Whole messages.
-  /// The socket whose request caused it, and whether that asked for an echo: then it gets the message
-  /// as a reply instead of as a member of the group (the kernel's nlmsg_notify).
+  /// The socket whose request caused it, and whether that asked for an echo: then it gets the
+  /// message as a reply instead of as a member of the group (the kernel's nlmsg_notify).
   std::uint32_t port_id = 0;
   bool echo = false;
 };
@@ -94,13 +95,14 @@ class Publisher {
 
   virtual bool has_listeners(std::uint32_t group) const = 0;
 
-  /// Delivers to every member of the group, and to the requester when it wants an echo. A member whose
-  /// receive buffer is full loses the message and gets ENOBUFS. Returns ENOBUFS when such a member has
-  /// set NETLINK_BROADCAST_ERROR, else zero.
+  /// Delivers to every member of the group, and to the requester when it wants an echo. A member
+  /// whose receive buffer is full loses the message and gets ENOBUFS. Returns ENOBUFS when such a
+  /// member has set NETLINK_BROADCAST_ERROR, else zero.
   virtual int publish(const Notice& notice) = 0;
 };
 
-/// A subsystem whose changes come in batches, each of which applies whole or not at all (nf_tables).
+/// A subsystem whose changes come in batches, each of which applies whole or not at all
+/// (nf_tables).
 class Batches {
  public:
   virtual ~Batches() = default;

@@ -1,0 +1,106 @@
+#include "control/server/listener.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace weir::control {
+namespace {
+
+constexpr int kBacklog = 128;
+
+std::string lock_path(const std::string& path) { return path + ".lock"; }
+
+/// Makes the directory of the socket when only that is missing (/run/weir after a boot).
+void make_directory(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash != std::string::npos && slash > 0) mkdir(path.substr(0, slash).c_str(), 0755);
+}
+
+/// Whether the locked file is still the one at its path: an engine that ends removes it.
+bool is_current(int lock, const std::string& path) {
+  struct stat held {};
+  struct stat named {};
+  return fstat(lock, &held) == 0 && stat(path.c_str(), &named) == 0 &&
+         held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+Result<Descriptor> take_lock(const std::string& path) {
+  const std::string name = lock_path(path);
+  for (;;) {
+    Descriptor lock(open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!lock) return std::unexpected(system_error("cannot open the lock file " + name));
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
+      if (errno == EWOULDBLOCK) {
+        return std::unexpected(
+            Error{EADDRINUSE, "another weir engine serves " + path +
+                                  ": stop it, or choose another socket with --socket"});
+      }
+      return std::unexpected(system_error("cannot lock " + name));
+    }
+    if (is_current(lock.get(), name)) return lock;
+  }
+}
+
+}  // namespace
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  if (this != &other) {
+    if (number_ >= 0) close(number_);
+    number_ = other.release();
+  }
+  return *this;
+}
+
+Descriptor::~Descriptor() {
+  if (number_ >= 0) close(number_);
+}
+
+int Descriptor::release() {
+  const int number = number_;
+  number_ = -1;
+  return number;
+}
+
+Result<Listener> Listener::open(const std::string& path, mode_t mode) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return std::unexpected(
+        Error{ENAMETOOLONG, "the socket path " + path + " is empty or too long"});
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+
+  make_directory(path);
+  auto lock = take_lock(path);
+  if (!lock) return std::unexpected(std::move(lock).error());
+  Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return std::unexpected(system_error("cannot make a unix socket"));
+  unlink(path.c_str());
+  if (bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
+    return std::unexpected(system_error("cannot make the socket " + path));
+  }
+  Listener listener(path, std::move(*lock));
+  listener.socket_ = std::move(socket);
+  if (chmod(path.c_str(), mode) < 0) {
+    return std::unexpected(system_error("cannot set the mode of " + path));
+  }
+  if (listen(listener.get(), kBacklog) < 0) {
+    return std::unexpected(system_error("cannot listen at " + path));
+  }
+  return listener;
+}
+
+Listener::~Listener() {
+  if (!socket_) return;
+  unlink(path_.c_str());
+  unlink(lock_path(path_).c_str());
+}
+
+}  // namespace weir::control
