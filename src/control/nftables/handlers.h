@@ -1,0 +1,135 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#include "control/server/subsystem.h"
+#include "netlink/attributes.h"
+#include "netlink/writer.h"
+#include "rules/ruleset.h"
+#include "rules/transaction.h"
+
+/// What each nf_tables message means. Files are named for what they handle (tables.cc, chains.cc, rules.cc, sets.cc,
+/// elements.cc, objects.cc); the table that leads to them is in handlers.cc.
+namespace weir::control::nftables {
+
+/// NFT_MSG_DESTROY*, which <linux/netfilter/nf_tables.h> has from Linux 6.3: delete, and don't mind when there is nothing.
+inline constexpr std::uint8_t kDestroyTable = 26;
+inline constexpr std::uint8_t kDestroyChain = 27;
+inline constexpr std::uint8_t kDestroyRule = 28;
+inline constexpr std::uint8_t kDestroySet = 29;
+inline constexpr std::uint8_t kDestroyElements = 30;
+inline constexpr std::uint8_t kDestroyObject = 31;
+inline constexpr std::uint8_t kDestroyFlowtable = 32;
+inline constexpr std::uint8_t kGetElementsReset = 33;
+
+/// One message of a batch, and what it works on.
+struct Edit {
+  const Request& request;
+  rules::Ruleset& ruleset;
+  rules::Transaction& transaction;
+
+  rules::Family family() const {
+    return static_cast<rules::Family>(request.message.family().nfgen_family);
+  }
+  bool has(std::uint16_t flag) const { return request.message.flags() & flag; }
+  netlink::Region attributes() const { return request.message.attributes(); }
+  std::uint8_t number() const { return request.message.number(); }
+};
+using EditHandler = Result<void> (*)(Edit& edit);
+
+/// One message outside of batches; it changes nothing, except that GET*_RESET zeroes counters.
+struct Query {
+  const Request& request;
+  const rules::Ruleset& ruleset;
+  Reply& reply;
+
+  rules::Family family() const {
+    return static_cast<rules::Family>(request.message.family().nfgen_family);
+  }
+  netlink::Region attributes() const { return request.message.attributes(); }
+};
+using QueryHandler = Result<void> (*)(Query& query);
+
+// In a batch.
+Result<void> new_table(Edit& edit);
+Result<void> delete_table(Edit& edit);
+Result<void> new_chain(Edit& edit);
+Result<void> delete_chain(Edit& edit);
+Result<void> new_rule(Edit& edit);
+Result<void> delete_rule(Edit& edit);
+Result<void> new_set(Edit& edit);
+Result<void> delete_set(Edit& edit);
+Result<void> new_elements(Edit& edit);
+Result<void> delete_elements(Edit& edit);
+Result<void> new_object(Edit& edit);
+Result<void> delete_object(Edit& edit);
+
+// Outside, dumps or single (request.is_dump()). The RESET variants are the same functions: they look at the message's number.
+Result<void> get_tables(Query& query);
+Result<void> get_chains(Query& query);
+Result<void> get_rules(Query& query);
+Result<void> get_sets(Query& query);
+Result<void> get_elements(Query& query);
+Result<void> get_objects(Query& query);
+Result<void> get_flowtables(Query& query);
+Result<void> get_generation(Query& query);
+
+/// The header of a message about this: answers and events share the shape. Sequence and port id are to be added.
+struct Heading {
+  std::uint8_t message = 0;  // NFT_MSG_*.
+  std::uint16_t flags = 0;
+  std::uint32_t sequence = 0;
+  std::uint32_t port_id = 0;
+  std::uint64_t generation = 0;
+};
+netlink::Writer::Start start_of(const Heading& heading, rules::Family family);
+
+// One whole message (begin to end) about one thing, as dumps and events carry it. What NFT_MSG_DEL* leaves out is left out.
+void write_table(netlink::Writer& writer, const Heading& heading, const rules::Table& table);
+void write_chain(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
+                 const rules::Chain& chain);
+/// `previous` is the handle of the rule before it, zero for none.
+void write_rule(netlink::Writer& writer, const Heading& heading, const rules::Chain& chain,
+                const rules::Rule& rule, std::uint64_t previous,
+                rules::DumpMode mode = rules::DumpMode::keep);
+
+// What an event says of a set, of elements (notice.detail) and of an object: sets.cc, elements.cc, objects.cc.
+void write_set_notice(netlink::Writer& writer, const Heading& heading, const rules::Notice& notice);
+void write_elements_notice(netlink::Writer& writer, const Heading& heading,
+                           const rules::Notice& notice);
+void write_object_notice(netlink::Writer& writer, const Heading& heading,
+                         const rules::Notice& notice);
+
+/// The table that the attribute names, in the family. Errors: EINVAL when there is no attribute, ENOENT, EPERM when
+/// another socket owns the table (`port_id` zero: for reading, whoever owns it).
+Result<rules::Table*> find_table(const rules::Ruleset& ruleset, const netlink::Attributes& attributes,
+                                 std::uint16_t type, rules::Family family, std::uint32_t port_id);
+/// The table whose handle the attribute holds, in any family.
+Result<rules::Table*> find_table_by_handle(const rules::Ruleset& ruleset,
+                                           const netlink::Attributes& attributes,
+                                           std::uint16_t type, rules::Family family,
+                                           std::uint32_t port_id);
+
+/// Whether a DESTROY request met an absence, which is no error.
+inline bool forgives(const Edit& edit, const Error& error) {
+  return edit.number() >= kDestroyTable && error.code == ENOENT;
+}
+
+/// A dump of things that were listed when it began, each written when it is its turn. Walks by position, so one
+/// ruleset change in between marks it as interrupted and the tool starts over.
+class ListDump : public Dump {
+ public:
+  explicit ListDump(const rules::Ruleset& ruleset)
+      : ruleset_(ruleset), generation_(ruleset.generation()) {}
+  std::uint64_t generation() const override { return ruleset_.generation(); }
+
+ protected:
+  const rules::Ruleset& ruleset_;
+  std::uint64_t generation_;
+};
+
+}  // namespace weir::control::nftables
