@@ -188,9 +188,9 @@ class Decoder {
     for (std::size_t bit = 0; bit < 8; ++bit) {
       if ((view.u8(13) >> bit & 1) != 0) flags += "FSRPAUEC"[bit];
     }
-    layer.set("flags", flags.empty() ? "-" : flags);
     set(layer, "seq", view.u32(4));
     if (bytes.size() < 20) return;  // A quote of eight bytes.
+    layer.set("flags", flags.empty() ? "-" : flags);
     set(layer, "ack", view.u32(8));
     set(layer, "win", view.u16(14));
     set(layer, "urp", view.u16(18));

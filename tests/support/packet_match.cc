@@ -70,8 +70,10 @@ std::optional<std::string> match_layer(const Layer& expected, const Layer& actua
   if (expected.kind != actual.kind) {
     return fmt::format("has {} where {} was expected", actual.kind, expected.kind);
   }
+  const bool is_stub = actual.kind == "tcp" && !actual.has("flags");  // Of a short quote.
   for (const Field& field : expected.fields) {
     const std::string* const value = actual.find(field.name);
+    if (value == nullptr && is_stub) continue;
     if (value == nullptr) return fmt::format("{} has no {}", expected.kind, field.name);
     if (!match_value(field.value, *value, variables)) {
       return fmt::format("{} {} is {}, expected {}", expected.kind, field.name,
