@@ -50,6 +50,7 @@ void TimingWheel::remove(std::uint32_t number) {
   } else if ((link.prev & kEnd) == 0) {
     slots_[link.next & ~kEnd].tail = link.prev;
   }
+  links_[number] = {};
   --size_;
 }
 

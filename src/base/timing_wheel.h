@@ -39,8 +39,10 @@ class TimingWheel {
 
   /// Requires: `number` hangs on no wheel. `now` starts an empty wheel.
   void add(std::uint32_t number, Time deadline, Time now);
-  /// Requires: `number` hangs on this wheel.
+  /// Requires: `number` hangs on this wheel. Its link is zero afterwards.
   void remove(std::uint32_t number);
+  /// Whether the thing with this link hangs on a wheel.
+  static bool hangs(const WheelLink& link) { return link.next != 0; }
   std::size_t size() const { return size_; }
 
   /// Takes off up to `budget` things whose slot has come and calls `fire(number)` for each, which may

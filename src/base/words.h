@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,12 +15,15 @@ namespace weir {
 template <typename T>
 concept Words = std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0 && alignof(T) <= 8;
 
+/// A word of somebody else's type.
+using AliasedWord [[gnu::may_alias]] = std::uint64_t;
+
 template <Words T>
 T load_words(const T& from) {
   std::array<std::uint64_t, sizeof(T) / 8> words;
-  auto* const at = reinterpret_cast<std::uint64_t*>(const_cast<T*>(&from));
+  const auto* const at = reinterpret_cast<const AliasedWord*>(&from);
   for (std::size_t i = 0; i < words.size(); ++i) {
-    words[i] = std::atomic_ref(at[i]).load(std::memory_order_acquire);
+    words[i] = __atomic_load_n(&at[i], __ATOMIC_ACQUIRE);
   }
   T value;
   std::memcpy(static_cast<void*>(&value), words.data(), sizeof value);
@@ -32,9 +34,9 @@ template <Words T>
 void store_words(T& to, const T& value) {
   std::array<std::uint64_t, sizeof(T) / 8> words;
   std::memcpy(words.data(), static_cast<const void*>(&value), sizeof value);
-  auto* const at = reinterpret_cast<std::uint64_t*>(&to);
+  auto* const at = reinterpret_cast<AliasedWord*>(&to);
   for (std::size_t i = 0; i < words.size(); ++i) {
-    std::atomic_ref(at[i]).store(words[i], std::memory_order_release);
+    __atomic_store_n(&at[i], words[i], __ATOMIC_RELEASE);
   }
 }
 

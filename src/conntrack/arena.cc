@@ -82,6 +82,7 @@ bool Arena::take_chunk(FreeList& list) {
   const std::uint32_t head = pool_head_;
   if (head != 0) {
     pool_head_ = entries_[head].wheel.next;
+    entries_[head].wheel = {};
   }
   const std::uint32_t begin = used_end();
   std::uint32_t fresh = 0;

@@ -13,6 +13,7 @@ namespace weir::conntrack {
 struct Event {
   std::uint32_t bits = 0;      // event::k*
   std::uint32_t sequence = 0;  // Of this entry's number; consecutive over all workers' rings.
+  std::uint32_t port_id = 0;   // Of the netlink socket that asked for it, zero for packets and timers.
   Snapshot connection;
 };
 

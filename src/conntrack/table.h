@@ -28,6 +28,7 @@ struct TableOptions {
   int arena_fd = -1;            // File or memfd for the entries, which a restarted engine may map again.
   bool verify_checksums = true; // nf_conntrack_checksum
   bool timestamps = true;       // nf_conntrack_timestamp
+  Duration wall_offset{};       // What to add to the clock to get the wall's, for time stamps.
   Timeouts timeouts;
   std::optional<HashKey> key;   // For tests that need the same hashes twice.
 };
@@ -57,6 +58,17 @@ class Table {
   void set_wanted_events(std::uint32_t bits) { wanted_.store(bits, std::memory_order_relaxed); }
   std::uint32_t wanted_events() const { return wanted_.load(std::memory_order_relaxed); }
 
+  /// How to wake a worker that may sleep: it has mail, or is asked for room. Called from any thread; where there are no
+  /// threads it may do the worker's between-batch work itself. Set before workers start.
+  using Waker = void (*)(void* context, std::uint32_t worker);
+  void set_waker(Waker waker, void* context) {
+    waker_ = waker;
+    waker_context_ = context;
+  }
+  void wake(std::uint32_t worker) const {
+    if (waker_ != nullptr) waker_(waker_context_, worker);
+  }
+
   /// A control thread's standing work: backs memory ahead of the workers. Call it every few
   /// milliseconds while the engine runs. Without it workers fault memory in themselves.
   void fault_ahead();
@@ -68,13 +80,22 @@ class Table {
   const Arena& arena() const { return arena_; }
   const TableOptions& options() const { return options_; }
 
+  /// What to add to the clock to get the wall's (time stamps); from TableOptions until set again.
+  void set_wall_offset(Duration offset) {
+    wall_offset_.store(offset.count(), std::memory_order_relaxed);
+  }
+  Duration wall(Time now) const {
+    return now.time_since_epoch() + Duration(wall_offset_.load(std::memory_order_relaxed));
+  }
+
   /// A consistent copy of a published, living entry. Requires: an online epoch.
   std::optional<Snapshot> snapshot(std::uint32_t number, Time now) const;
   /// Which entry and direction a tuple (its zone included) belongs to. Requires: an online epoch.
   std::optional<Found> find(const Tuple& tuple, Time now) const;
   /// CTA_ID of an entry's present life.
   std::uint32_t id_of(std::uint32_t number, std::uint32_t generation) const;
-  std::uint32_t hash(const Tuple& tuple) const;
+  /// The tag under which the index keeps a tuple.
+  std::uint32_t tag(const Tuple& tuple) const;
 
   StatisticsSnapshot statistics(std::uint32_t worker) const;
 
@@ -82,6 +103,8 @@ class Table {
   friend class Tracker;
   Table(const TableOptions& options, Arena arena, Mapping index);
   void recover(Time now);
+  bool insert(std::uint32_t number);
+  Snapshot copy(std::uint32_t number) const;
 
   TableOptions options_;
   Arena arena_;
@@ -90,6 +113,9 @@ class Table {
   alignas(64) std::atomic<std::uint32_t> count_{0};
   alignas(64) std::atomic<std::uint32_t> wanted_{0};
   std::atomic<std::uint32_t> max_;
+  std::atomic<Duration::rep> wall_offset_;
+  Waker waker_ = nullptr;
+  void* waker_context_ = nullptr;
   std::vector<std::unique_ptr<Tracker>> trackers_;
 };
 

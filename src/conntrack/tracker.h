@@ -97,11 +97,71 @@ class Tracker {
   const Statistics& statistics() const { return statistics_; }
 
  private:
+  friend class Table;
+
+  /// A packet of a batch on its way through track().
+  struct Work;
+  /// What update() found when it had the entry's lock.
+  enum class Updated : std::uint8_t { done, gone, reopen };
+
+  // tracker.cc: find, update, begin.
+  void extract_all(packet::Batch& batch, Work* work, bool verify);
+  void prefetch_all(const packet::Batch& batch, const Work* work);
+  bool track_one(packet::Packet& packet, Work& work, Time now, class BatchEnds& ends);
+  bool follow(packet::Packet& packet, Work& work, Time now, BatchEnds& ends);
+  bool relate(packet::Packet& packet, const Work& work, Time now, BatchEnds& ends);
+  std::optional<Found> find(const Tuple& tuple, std::uint32_t tag);
+  Updated update(packet::Packet& packet, Found found, Time now);
+  void begin(packet::Packet& packet, const Tuple& tuple, Time now);
+  void set_invalid(packet::Packet& packet, Reason reason, bool is_icmp_error);
+
+  // publish.cc: confirm and reservations.
+  enum class Published : std::uint8_t { done, original_taken, reply_taken, no_room };
+  Published try_publish(std::uint32_t number, std::uint32_t events, Time now, Found& holder);
+  bool join(packet::Packet& packet, Found winner, Time now);
+  void release_reservation(std::uint32_t number);
+  void free_unconfirmed(std::uint32_t number);
+  bool is_holder(Found found, const Tuple& tuple, std::uint32_t except) const;
+
+  // lifetime.cc: room, death, memory.
+  std::uint32_t make_room(Time now);
+  bool drop_early(Time now);
+  void hang(std::uint32_t number, Time now);
+  bool kill(std::uint32_t number, Time now, std::uint32_t port_id = 0);
+  bool kill_expired(std::uint32_t number, Time now);
+  void finish_kill(std::uint32_t number, Time now, std::uint32_t port_id);
+  void bury(std::uint32_t number);
+  void fire(std::uint32_t number, Time now);
+  void collect_dead();
+  void reclaim();
+  void apply(const Change& change, Time now);
+  /// Delivers `bits` if anybody listens. Requires: the entry's lock.
+  void deliver(std::uint32_t number, std::uint32_t bits, std::uint32_t port_id = 0);
+
   Table& table_;
+  Arena& arena_;
+  Index& index_;
   const std::uint32_t worker_;
-  std::atomic<std::uint64_t> changes_done_{0};
-  EventRing events_;
+  Arena::FreeList free_;
+  TimingWheel assured_;
+  TimingWheel unassured_;
+  // The dead that wait for their epoch, linked through Entry::link: those gathered now, and those whose
+  // tag has been taken.
+  struct Limbo {
+    std::uint32_t head = 0;
+    std::uint64_t tag = 0;
+  };
+  Limbo gathering_;
+  Limbo waiting_;
   Statistics statistics_;
+  EventRing events_;
+  Ring<Change> mailbox_{1024};
+  std::uint64_t posted_ = 0;  // The posting control threads'.
+  alignas(64) std::atomic<std::uint64_t> changes_done_{0};
+  // Entries of ours that other workers have killed, linked through Entry::link; they push, we take all.
+  std::atomic<std::uint32_t> graveyard_{0};
+  // Unassured entries of ours that other workers ask us to drop, as the table is full.
+  std::atomic<std::uint32_t> evictions_wanted_{0};
 };
 
 }  // namespace weir::conntrack

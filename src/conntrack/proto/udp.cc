@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/endian.h"
+#include "conntrack/status.h"
 
 namespace weir::conntrack {
 namespace {

@@ -1,0 +1,264 @@
+// How entries get room, die, and give their memory back.
+//
+// Every published entry hangs on a wheel of the worker that made it, its owner: the one for assured
+// entries or the one for all others, whose head goes first when the table is full. Any worker may kill
+// an entry: the one that sets DYING under the entry's lock takes both tuples out of the index and tells the
+// listeners. Then the owner takes it off its wheel; if that is another worker, the entry reaches it through its
+// graveyard, a stack that others push to. The owner keeps the dead in limbo until no reader can still
+// see them (base/epoch.h), and then uses their numbers again.
+
+#include <mutex>
+
+#include "conntrack/tracker.h"
+
+namespace weir::conntrack {
+namespace {
+
+constexpr unsigned kEvictionAttempts = 16;
+constexpr unsigned kReclaimedAtOnce = 1024;
+
+}  // namespace
+
+std::uint32_t Tracker::make_room(Time now) {
+  const std::uint32_t count = table_.count_.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (count <= table_.max() || drop_early(now)) {
+    std::uint32_t number = arena_.take(free_);
+    if (number == 0) {
+      reclaim();
+      number = arena_.take(free_);
+    }
+    if (number != 0) return number;
+  }
+  table_.count_.fetch_sub(1, std::memory_order_relaxed);
+  return 0;
+}
+
+/// Kills the unassured entry that would expire first, in constant time.
+bool Tracker::drop_early(Time now) {
+  for (unsigned attempt = 0; attempt < kEvictionAttempts; ++attempt) {
+    const std::uint32_t number = unassured_.first();
+    if (number == 0) break;
+    if (entry(number).is_assured()) {
+      unassured_.remove(number);
+      hang(number, now);
+    } else if (kill(number, now)) {
+      statistics_.early_drop.add();
+      return true;
+    } else {
+      unassured_.remove(number);  // Killed by another worker: on its way to our graveyard.
+    }
+  }
+  // The others may have some: they are asked, this packet doesn't wait for it.
+  for (std::uint32_t worker = 0; worker < table_.workers(); ++worker) {
+    if (worker == worker_) continue;
+    if (table_.tracker(worker).evictions_wanted_.fetch_add(1, std::memory_order_relaxed) == 0) {
+      table_.wake(worker);
+    }
+  }
+  return false;
+}
+
+void Tracker::hang(std::uint32_t number, Time now) {
+  Entry& entry = arena_[number];
+  const Connection connection(number, entry);
+  entry.on_assured_wheel = connection.is_assured();
+  (entry.on_assured_wheel ? assured_ : unassured_).add(number, connection.deadline(), now);
+}
+
+bool Tracker::kill(std::uint32_t number, Time now, std::uint32_t port_id) {
+  Entry& entry = arena_[number];
+  {
+    const std::lock_guard lock(entry.lock);
+    std::atomic_ref field(entry.hot.status);
+    const std::uint32_t status = field.load(std::memory_order_relaxed);
+    if ((status & status::kDying) != 0) return false;
+    field.store(status | status::kDying, std::memory_order_release);
+  }
+  finish_kill(number, now, port_id);
+  return true;
+}
+
+bool Tracker::kill_expired(std::uint32_t number, Time now) {
+  Entry& entry = arena_[number];
+  {
+    const std::lock_guard lock(entry.lock);
+    std::atomic_ref field(entry.hot.status);
+    const std::uint32_t status = field.load(std::memory_order_relaxed);
+    if ((status & status::kConfirmed) == 0) return false;  // A reservation does not expire.
+    if ((status & status::kDying) != 0) return true;
+    if (Connection(number, entry).deadline() > now) return false;
+    field.store(status | status::kDying, std::memory_order_release);
+  }
+  finish_kill(number, now, 0);
+  return true;
+}
+
+/// Requires: we have set DYING.
+void Tracker::finish_kill(std::uint32_t number, Time now, std::uint32_t port_id) {
+  Entry& entry = arena_[number];
+  const std::uint32_t original_tag = table_.tag(entry.original);
+  const std::uint32_t reply_tag = table_.tag(entry.reply);
+  {
+    const Index::Guard guard(index_, original_tag, reply_tag);
+    index_.erase(original_tag, {number, Direction::original});
+    index_.erase(reply_tag, {number, Direction::reply});
+  }
+  entry.committed.store(0, std::memory_order_release);
+  {
+    const std::lock_guard lock(entry.lock);
+    if (table_.options().timestamps) store_words(entry.stop, table_.wall(now));
+    if ((table_.wanted_events() & event::kDestroy) != 0) {
+      deliver(number, event::kDestroy, port_id);
+    }
+  }
+  statistics_.destroyed.add();
+  table_.count_.fetch_sub(1, std::memory_order_relaxed);
+
+  if (entry.owner == worker_) {
+    bury(number);
+    return;
+  }
+  std::atomic<std::uint32_t>& graveyard = table_.tracker(entry.owner).graveyard_;
+  entry.link = graveyard.load(std::memory_order_relaxed);
+  while (!graveyard.compare_exchange_weak(entry.link, number, std::memory_order_release,
+                                          std::memory_order_relaxed)) {
+  }
+}
+
+/// Requires: the entry is ours and dead.
+void Tracker::bury(std::uint32_t number) {
+  Entry& entry = arena_[number];
+  if (TimingWheel::hangs(entry.wheel)) {
+    (entry.on_assured_wheel ? assured_ : unassured_).remove(number);
+  }
+  entry.link = gathering_.head;
+  gathering_.head = number;
+}
+
+void Tracker::collect_dead() {
+  std::uint32_t number = graveyard_.exchange(0, std::memory_order_acquire);
+  while (number != 0) {
+    const std::uint32_t next = arena_[number].link;
+    bury(number);
+    number = next;
+  }
+}
+
+void Tracker::reclaim() {
+  if (waiting_.head == 0 && gathering_.head != 0) {
+    waiting_ = {gathering_.head, table_.epochs_.advance()};
+    gathering_ = {};
+  }
+  if (waiting_.head == 0 || !table_.epochs_.reached(waiting_.tag)) return;
+  for (unsigned i = 0; i < kReclaimedAtOnce && waiting_.head != 0; ++i) {
+    const std::uint32_t number = waiting_.head;
+    waiting_.head = arena_[number].link;
+    arena_.give(free_, number);
+  }
+}
+
+/// A wheel's slot has come for an entry, which is off the wheel now.
+void Tracker::fire(std::uint32_t number, Time now) {
+  const Connection connection = entry(number);
+  if (connection.is_dying()) return;  // On its way to our graveyard.
+  if (!kill_expired(number, now)) hang(number, now);
+}
+
+std::size_t Tracker::expire(Time now, std::size_t budget) {
+  collect_dead();
+  std::uint32_t wanted = evictions_wanted_.exchange(0, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < budget && wanted != 0; ++i, --wanted) {
+    if (unassured_.size() == 0 || table_.count() < table_.max() || !drop_early(now)) break;
+  }
+  const auto fire_one = [&](std::uint32_t number) { fire(number, now); };
+  std::size_t fired = unassured_.turn(now, budget, fire_one);
+  fired += assured_.turn(now, budget - fired, fire_one);
+  reclaim();
+  return fired;
+}
+
+Time Tracker::next_deadline() const {
+  return std::min(assured_.next_due(), unassured_.next_due());
+}
+
+void Tracker::remove(std::uint32_t number, Time now) { kill(number, now); }
+
+void Tracker::online() { table_.epochs_.online(worker_); }
+void Tracker::offline() { table_.epochs_.offline(worker_); }
+void Tracker::quiet() { table_.epochs_.quiet(worker_); }
+
+void Tracker::deliver(std::uint32_t number, std::uint32_t bits, std::uint32_t port_id) {
+  Entry& entry = arena_[number];
+  if (bits != event::kDestroy && Connection(number, entry).is_dying()) return;
+  if (!events_.has_room()) {
+    statistics_.events_lost.add();
+    return;
+  }
+  Event& event = events_.next();
+  event.bits = bits;
+  event.sequence = ++entry.event_sequence;
+  event.port_id = port_id;
+  event.connection = table_.copy(number);
+  events_.publish();
+}
+
+bool Tracker::post(const Change& change, std::uint64_t& ticket) {
+  if (!mailbox_.has_room()) return false;
+  mailbox_.next() = change;
+  mailbox_.publish();
+  ticket = ++posted_;
+  return true;
+}
+
+std::size_t Tracker::serve_mailbox(Time now, std::size_t budget) {
+  std::size_t served = 0;
+  for (; served < budget; ++served) {
+    const Change* const change = mailbox_.front();
+    if (change == nullptr) break;
+    apply(*change, now);
+    mailbox_.pop();
+    changes_done_.store(changes_done_.load(std::memory_order_relaxed) + 1,
+                        std::memory_order_release);
+  }
+  return served;
+}
+
+void Tracker::apply(const Change& change, Time now) {
+  Entry& entry = arena_[change.number];
+  bool is_there = entry.committed.load(std::memory_order_acquire) != 0 &&
+                  entry.generation == change.generation &&
+                  !kill_expired(change.number, now);
+  if (is_there && change.before != nullptr) {
+    const std::lock_guard lock(entry.lock);
+    *change.before = table_.copy(change.number);
+  }
+  if (is_there) {
+    switch (change.kind) {
+      case Change::Kind::remove:
+        is_there = kill(change.number, now, change.port_id);
+        break;
+      case Change::Kind::set_mark: {
+        const std::lock_guard lock(entry.lock);
+        std::atomic_ref field(entry.hot.mark);
+        const std::uint32_t old = field.load(std::memory_order_relaxed);
+        const std::uint32_t mark = (old & ~change.mark_mask) ^ change.mark;
+        field.store(mark, std::memory_order_release);
+        if (mark != old && (table_.wanted_events() & event::kMark) != 0) {
+          deliver(change.number, event::kMark, change.port_id);
+        }
+        break;
+      }
+      case Change::Kind::zero_counters: {
+        const std::lock_guard lock(entry.lock);
+        const std::uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
+        entry.sequence.store(sequence + 1, std::memory_order_relaxed);
+        store_words(entry.hot.traffic, {});
+        entry.sequence.store(sequence + 2, std::memory_order_release);
+        break;
+      }
+    }
+  }
+  if (change.done != nullptr) *change.done = is_there;
+}
+
+}  // namespace weir::conntrack

@@ -1,0 +1,184 @@
+#include "conntrack/table.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "conntrack/connection.h"
+#include "conntrack/tracker.h"
+#include "wire/protocol.h"
+
+namespace weir::conntrack {
+namespace {
+
+constexpr std::uint32_t kMaxConnections = 1u << 29;  // Numbers have 30 bits.
+constexpr std::uint32_t kMaxWorkers = 256;           // Entry::owner has eight.
+
+/// Entries beyond `max` for the dead that wait for their epoch.
+std::uint32_t arena_capacity(const TableOptions& options) {
+  return options.max + options.max / 16 + 4096 * options.workers;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Table>> Table::create(const TableOptions& options, Time now) {
+  if (options.max == 0 || options.max > kMaxConnections) {
+    return std::unexpected(Error{EINVAL, "the table can hold 1 to 536870912 connections"});
+  }
+  if (options.workers == 0 || options.workers > kMaxWorkers) {
+    return std::unexpected(Error{EINVAL, "there can be 1 to 256 workers"});
+  }
+  const std::uint32_t capacity = arena_capacity(options);
+  auto arena = Arena::open(capacity, options.arena_fd, options.key);
+  if (!arena) return std::unexpected(arena.error());
+  auto index = Index::reserve(std::uint64_t{capacity} * 2);
+  if (!index) return std::unexpected(index.error());
+
+  std::unique_ptr<Table> table(new Table(options, std::move(*arena), std::move(*index)));
+  if (table->arena_.is_recovered()) table->recover(now);
+  table->fault_ahead();
+  return table;
+}
+
+Table::Table(const TableOptions& options, Arena arena, Mapping index)
+    : options_(options),
+      arena_(std::move(arena)),
+      index_(std::move(index)),
+      epochs_(options.workers + options.controls),
+      max_(options.max),
+      wall_offset_(options.wall_offset.count()) {
+  for (std::uint32_t i = 0; i < options.workers; ++i) {
+    trackers_.push_back(std::make_unique<Tracker>(*this, i));
+  }
+}
+
+Table::~Table() = default;
+
+/// What an engine before us has left in the arena: what was committed is there again, everything else is free.
+void Table::recover(Time now) {
+  std::uint32_t next_worker = 0;
+  for (std::uint32_t number = 1; number < arena_.used_end(); ++number) {
+    Entry& entry = arena_[number];
+    entry.lock.reset();
+    entry.sequence.store(0, std::memory_order_relaxed);
+    entry.wheel = {};
+    entry.link = 0;
+    entry.event_sequence = 0;
+    entry.reply_reserved = false;
+    Tracker& tracker = *trackers_[next_worker++ % trackers_.size()];
+    entry.owner = static_cast<std::uint8_t>(tracker.worker_);
+
+    const bool is_alive = entry.committed.load(std::memory_order_relaxed) != 0 &&
+                          (entry.hot.status & status::kDying) == 0 &&
+                          count() < max() && insert(number);
+    if (!is_alive) {
+      entry.committed.store(0, std::memory_order_relaxed);
+      arena_.give(tracker.free_, number);
+      continue;
+    }
+    count_.fetch_add(1, std::memory_order_relaxed);
+    tracker.hang(number, now);
+  }
+}
+
+/// Both tuples of an entry into the index while nobody else is there.
+bool Table::insert(std::uint32_t number) {
+  const Entry& entry = arena_[number];
+  const std::uint32_t original_tag = tag(entry.original);
+  const std::uint32_t reply_tag = tag(entry.reply);
+  index_.grow(4);
+  if (!index_.insert(original_tag, {number, Direction::original}, false)) return false;
+  if (index_.insert(reply_tag, {number, Direction::reply}, false)) return true;
+  index_.erase(original_tag, {number, Direction::original});
+  return false;
+}
+
+Result<void> Table::set_max(std::uint32_t max) {
+  if (max == 0 || max > options_.max) {
+    return std::unexpected(
+        Error{EINVAL, "the engine was started with room for fewer connections than that"});
+  }
+  max_.store(max, std::memory_order_relaxed);
+  return {};
+}
+
+std::uint64_t Table::memory_bytes() const {
+  return arena_.memory_bytes() + index_.memory_bytes();
+}
+
+void Table::fault_ahead() {
+  arena_.fault_ahead();
+  index_.fault_ahead();
+}
+
+std::uint32_t Table::tag(const Tuple& tuple) const {
+  std::array<std::uint64_t, sizeof(Tuple) / 8> words;
+  std::memcpy(words.data(), &tuple, sizeof tuple);
+  return Index::tag_of(siphash13(arena_.key(), words));
+}
+
+std::uint32_t Table::id_of(std::uint32_t number, std::uint32_t generation) const {
+  const std::array<std::uint64_t, 1> words{std::uint64_t{generation} << 32 | number};
+  return static_cast<std::uint32_t>(siphash13(arena_.key(), words));
+}
+
+/// An entry's bytes as they are; consistent under its lock, or when its sequence count says so.
+Snapshot Table::copy(std::uint32_t number) const {
+  const Entry& entry = arena_[number];
+  const Hot hot = load_words(entry.hot);
+  Snapshot result;
+  result.number = number;
+  result.generation = entry.generation;
+  result.id = id_of(number, entry.generation);
+  result.original = entry.original;
+  result.reply = entry.reply;
+  result.traffic = hot.traffic;
+  result.deadline = hot.deadline;
+  result.status = hot.status;
+  result.mark = hot.mark;
+  result.udp = hot.udp;
+  if (entry.original.protocol == wire::protocol::kTcp) result.tcp = load_words(entry.tcp);
+  result.start = entry.start;
+  result.stop = load_words(entry.stop);
+  result.nat = entry.nat;
+  return result;
+}
+
+std::optional<Snapshot> Table::snapshot(std::uint32_t number, Time now) const {
+  if (number == 0 || number >= arena_.used_end()) return std::nullopt;
+  const Entry& entry = arena_[number];
+  for (unsigned tries = 0;; ++tries) {
+    if (entry.committed.load(std::memory_order_acquire) == 0) return std::nullopt;
+    const std::uint32_t before = entry.sequence.load(std::memory_order_acquire);
+    if (before % 2 == 0) {
+      const Snapshot result = copy(number);
+      if (entry.sequence.load(std::memory_order_acquire) == before) {
+        const bool is_alive =
+            (result.status & status::kDying) == 0 && result.deadline > now &&
+            entry.committed.load(std::memory_order_acquire) != 0;
+        return is_alive ? std::optional(result) : std::nullopt;
+      }
+    }
+    if (tries % 64 == 63) sched_yield();  // The worker that writes it may have lost its processor.
+  }
+}
+
+std::optional<Found> Table::find(const Tuple& tuple, Time now) const {
+  std::uint32_t restarts = 0;
+  return index_.find(
+      tag(tuple),
+      [&](Found candidate) {
+        const Connection connection(candidate.number, arena_[candidate.number]);
+        return connection.tuple(candidate.direction) == tuple && !connection.is_dying() &&
+               connection.deadline() > now;
+      },
+      &restarts);
+}
+
+StatisticsSnapshot Table::statistics(std::uint32_t worker) const {
+  return read(trackers_[worker]->statistics());
+}
+
+}  // namespace weir::conntrack

@@ -1,0 +1,381 @@
+#include "conntrack/tracker.h"
+
+#include <chrono>
+
+#include "conntrack/batch_ends.h"
+#include "conntrack/extract.h"
+#include "conntrack/invert.h"
+#include "conntrack/proto/generic.h"
+#include "conntrack/proto/icmp.h"
+#include "conntrack/proto/icmpv6.h"
+#include "wire/protocol.h"
+
+namespace weir::conntrack {
+namespace {
+
+namespace protocol = wire::protocol;
+using packet::CtInfo;
+using packet::CtState;
+
+constexpr unsigned kAttempts = 8;  // How often an entry may vanish under a packet.
+constexpr std::size_t kLanes = 4;
+
+using TupleWords = std::array<std::uint64_t, sizeof(Tuple) / 8>;
+
+/// The state that a tracker works on: a copy of the entry's, or a fresh one.
+struct States {
+  UdpState udp;
+  TcpState tcp;
+};
+
+/// The closed set of trackers.
+Step dispatch(const packet::Packet& packet, const Tuple& original, const Sighting& sighting,
+              const Timeouts& timeouts, States& states) {
+  switch (original.protocol) {
+    case protocol::kUdp:
+      return states.udp.on_packet(sighting, timeouts.udp);
+    case protocol::kTcp: {
+      const auto segment = TcpSegment::read(packet.l4());
+      if (!segment) return {.outcome = Outcome::invalid, .reason = segment.error()};
+      return states.tcp.on_packet(*segment, sighting, timeouts.tcp);
+    }
+    case protocol::kIcmp:
+      if (original.family != wire::Family::ip) break;
+      return track_icmp(static_cast<std::uint8_t>(original.dst_port.host() >> 8), timeouts.icmp);
+    case protocol::kIcmpv6:
+      if (original.family != wire::Family::ip6) break;
+      return track_icmpv6(static_cast<std::uint8_t>(original.dst_port.host() >> 8),
+                          timeouts.icmpv6);
+    default:
+      return track_generic(timeouts.generic);
+  }
+  return {.outcome = Outcome::invalid, .reason = Reason::not_trackable};  // The other family's ICMP.
+}
+
+CtInfo info_for(std::uint32_t status, Direction direction) {
+  if (direction == Direction::reply) return CtInfo::established_reply;
+  return (status & status::kSeenReply) != 0 ? CtInfo::established : CtInfo::is_new;
+}
+
+}  // namespace
+
+struct Tracker::Work {
+  Extracted what;
+  std::uint32_t tag = 0;
+  bool is_active = false;
+};
+
+Tracker::Tracker(Table& table, std::uint32_t worker)
+    : table_(table),
+      arena_(table.arena_),
+      index_(table.index_),
+      worker_(worker),
+      assured_(arena_.wheel_links()),
+      unassured_(arena_.wheel_links()),
+      events_(table.options().event_ring) {}
+
+Connection Tracker::entry(std::uint32_t number) { return {number, arena_[number]}; }
+
+void Tracker::track(packet::Batch& batch, packet::Batch& later, bool verify) {
+  std::array<Work, packet::kBatchMax> work;
+  extract_all(batch, work.data(), verify && table_.options().verify_checksums);
+  prefetch_all(batch, work.data());
+
+  BatchEnds ends;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    packet::Packet* const packet = batch[i];
+    if (work[i].is_active && !track_one(*packet, work[i], batch.now, ends)) {
+      later.add(packet);
+    } else {
+      batch[kept++] = packet;
+    }
+  }
+  batch.shrink_to(kept);
+}
+
+void Tracker::extract_all(packet::Batch& batch, Work* work, bool verify) {
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    packet::Packet& packet = *batch[i];
+    work[i].is_active =
+        packet.ct.state == CtState::not_tracked_yet && packet.drop == packet::Drop::none;
+    if (work[i].is_active) work[i].what = extract(packet, verify);
+  }
+  // All hashes, several at once.
+  for (std::size_t i = 0; i < batch.size(); i += kLanes) {
+    std::array<TupleWords, kLanes> words{};
+    for (std::size_t lane = 0; lane < kLanes && i + lane < batch.size(); ++lane) {
+      std::memcpy(&words[lane], &work[i + lane].what.tuple, sizeof(Tuple));
+    }
+    SipHash13<kLanes> hash(arena_.key());
+    for (std::size_t word = 0; word < words[0].size(); ++word) {
+      hash.add({words[0][word], words[1][word], words[2][word], words[3][word]});
+    }
+    const auto hashes = hash.finish(sizeof(Tuple));
+    for (std::size_t lane = 0; lane < kLanes && i + lane < batch.size(); ++lane) {
+      work[i + lane].tag = Index::tag_of(hashes[lane]);
+    }
+  }
+}
+
+void Tracker::prefetch_all(const packet::Batch& batch, const Work* work) {
+  const auto has_tuple = [&](std::size_t i) {
+    return work[i].is_active && (work[i].what.kind == Extracted::Kind::tuple ||
+                                 work[i].what.kind == Extracted::Kind::quoted);
+  };
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    if (has_tuple(i)) index_.prefetch(work[i].tag);
+  }
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    if (!has_tuple(i)) continue;
+    const std::optional<Found> found = index_.guess(work[i].tag);
+    if (!found) {
+      index_.prefetch_second(work[i].tag);
+      continue;
+    }
+    const Entry& entry = arena_[found->number];
+    __builtin_prefetch(&entry, 1);
+    __builtin_prefetch(&entry.tuple(found->direction));
+    if (work[i].what.tuple.protocol == protocol::kTcp) __builtin_prefetch(&entry.tcp, 1);
+  }
+}
+
+bool Tracker::track_one(packet::Packet& packet, Work& work, Time now, BatchEnds& ends) {
+  switch (work.what.kind) {
+    case Extracted::Kind::tuple:
+      return follow(packet, work, now, ends);
+    case Extracted::Kind::quoted:
+      return relate(packet, work, now, ends);
+    case Extracted::Kind::untracked:
+      packet.ct.state = CtState::untracked;
+      return true;
+    case Extracted::Kind::invalid:
+      set_invalid(packet, work.what.reason, work.what.is_icmp_error);
+      return true;
+  }
+  return true;
+}
+
+std::optional<Found> Tracker::find(const Tuple& tuple, std::uint32_t tag) {
+  std::uint32_t restarts = 0;
+  const auto found = index_.find(
+      tag,
+      [&](Found candidate) {
+        const Entry& entry = arena_[candidate.number];
+        return entry.tuple(candidate.direction) == tuple &&
+               !Connection(candidate.number, entry).is_dying();
+      },
+      &restarts);
+  if (restarts != 0) statistics_.search_restart.add(restarts);
+  return found;
+}
+
+/// The packet's own connection: updated, or begun. False when it must wait for the second pass.
+bool Tracker::follow(packet::Packet& packet, Work& work, Time now, BatchEnds& ends) {
+  Tuple& tuple = work.what.tuple;
+  const std::uint16_t reply_zone = template_zone(packet.ct, Direction::reply);
+  for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
+    std::optional<Found> found = find(tuple, work.tag);
+    if (!found && reply_zone != tuple.zone) {
+      Tuple answer = tuple;
+      answer.zone = reply_zone;
+      found = find(answer, table_.tag(answer));
+    }
+    if (!found) {
+      const bool must_wait = ends.may_meet(tuple);
+      ends.add(tuple);
+      if (!must_wait) begin(packet, tuple, now);
+      return !must_wait;
+    }
+    // Gone under our hands, or to be begun afresh: it can't be found any more, look again.
+    if (update(packet, *found, now) == Updated::done) return true;
+  }
+  statistics_.drop.add();
+  packet.drop = packet::Drop::conntrack_dropped;
+  return true;
+}
+
+/// An ICMP error: RELATED to the connection of the packet that it quotes (nf_conntrack_inet_error).
+bool Tracker::relate(packet::Packet& packet, const Work& work, Time now, BatchEnds& ends) {
+  Tuple tuple = work.what.tuple;
+  std::optional<Found> found = find(tuple, work.tag);
+  const std::uint16_t reply_zone = template_zone(packet.ct, Direction::reply);
+  if (!found && reply_zone != tuple.zone) {
+    tuple.zone = reply_zone;
+    found = find(tuple, table_.tag(tuple));
+  }
+  if (found && kill_expired(found->number, now)) found.reset();
+  if (!found) {
+    if (ends.may_meet(work.what.tuple)) return false;
+    set_invalid(packet, Reason::icmp_quote_unknown, true);
+    return true;
+  }
+  if (arena_[found->number].tuple(found->direction).dst != work.what.outer_dst) {
+    set_invalid(packet, Reason::icmp_quote_elsewhere, true);
+    return true;
+  }
+  packet.ct.entry = found->number;
+  packet.ct.state = CtState::tracked;
+  packet.ct.info =
+      found->direction == Direction::reply ? CtInfo::related_reply : CtInfo::related;
+  return true;
+}
+
+void Tracker::set_invalid(packet::Packet& packet, Reason reason, bool is_icmp_error) {
+  (is_icmp_error ? statistics_.error : statistics_.invalid).add();
+  statistics_.reasons[static_cast<std::size_t>(reason)].add();
+  packet.ct.entry = 0;
+  packet.ct.info = CtInfo::none;
+  packet.ct.state = CtState::invalid;
+  packet.ct.reason = static_cast<std::uint8_t>(reason);
+}
+
+Tracker::Updated Tracker::update(packet::Packet& packet, Found found, Time now) {
+  Entry& entry = arena_[found.number];
+  const auto way = static_cast<std::size_t>(found.direction);
+  const bool is_tcp = entry.original.protocol == protocol::kTcp;
+
+  entry.lock.lock();
+  Hot hot = load_words(entry.hot);
+  if ((hot.status & status::kDying) != 0) {
+    entry.lock.unlock();
+    return Updated::gone;
+  }
+  if (hot.deadline <= now) {
+    entry.lock.unlock();
+    kill_expired(found.number, now);
+    return Updated::gone;
+  }
+
+  const Sighting sighting{.now = now,
+                          .direction = found.direction,
+                          .first = false,
+                          .seen_reply = (hot.status & status::kSeenReply) != 0,
+                          .assured = (hot.status & status::kAssured) != 0,
+                          .fixed_timeout = (hot.status & status::kFixedTimeout) != 0,
+                          .expires_in = hot.deadline - now};
+  States states{.udp = hot.udp, .tcp = {}};
+  if (is_tcp) states.tcp = load_words(entry.tcp);
+  const Step step =
+      dispatch(packet, entry.original, sighting, table_.options().timeouts, states);
+
+  const bool belongs = step.outcome == Outcome::accept || step.outcome == Outcome::remove;
+  packet.ct.reason = static_cast<std::uint8_t>(step.reason);
+  if (belongs) {
+    packet.ct.entry = found.number;
+    packet.ct.state = CtState::tracked;
+    packet.ct.info = info_for(hot.status, found.direction);
+    packet.ct.events |= step.events;
+    if (found.direction == Direction::reply && !sighting.seen_reply) {
+      hot.status |= status::kSeenReply;
+      packet.ct.events |= event::kReply;
+    }
+    if (step.assured) hot.status |= status::kAssured;
+    if (step.counted) {
+      ++hot.traffic[way].packets;
+      hot.traffic[way].bytes += packet.ip_length;
+    }
+    if (step.timeout && !sighting.fixed_timeout) hot.deadline = now + *step.timeout;
+  }
+  if (step.outcome == Outcome::remove || step.outcome == Outcome::reopen) {
+    hot.status |= status::kDying;
+  }
+  hot.udp = states.udp;
+  const std::uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
+  entry.sequence.store(sequence + 1, std::memory_order_relaxed);
+  store_words(entry.hot, hot);
+  if (is_tcp) store_words(entry.tcp, states.tcp);
+  entry.sequence.store(sequence + 2, std::memory_order_release);
+  entry.lock.unlock();
+
+  switch (step.outcome) {
+    case Outcome::accept:
+      if (step.reason != Reason::none) {
+        statistics_.reasons[static_cast<std::size_t>(step.reason)].add();
+      }
+      return Updated::done;
+    case Outcome::remove:
+      finish_kill(found.number, now, 0);
+      return Updated::done;
+    case Outcome::reopen:
+      finish_kill(found.number, now, 0);
+      return Updated::reopen;
+    case Outcome::drop:
+      statistics_.drop.add();
+      set_invalid(packet, step.reason, false);
+      packet.drop = packet::Drop::conntrack_dropped;
+      return Updated::done;
+    case Outcome::invalid:
+      set_invalid(packet, step.reason, false);
+      return Updated::done;
+  }
+  return Updated::done;
+}
+
+/// A packet of no connection that is known: begins one, which nobody else sees yet.
+void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
+  const std::optional<Tuple> reply = invert(tuple);
+  if (!reply) return set_invalid(packet, Reason::icmp_not_a_beginning, false);
+
+  States states{};
+  const Step step = dispatch(packet, tuple, {.now = now, .first = true},
+                             table_.options().timeouts, states);
+  if (step.outcome == Outcome::drop) {
+    statistics_.drop.add();
+    packet.drop = packet::Drop::conntrack_dropped;
+  }
+  if (step.outcome != Outcome::accept) return set_invalid(packet, step.reason, false);
+
+  const std::uint32_t number = make_room(now);
+  if (number == 0) {
+    statistics_.drop.add();
+    statistics_.refused.add();
+    packet.drop = packet::Drop::conntrack_table_full;
+    return;
+  }
+  Entry& entry = arena_[number];
+  entry.owner = static_cast<std::uint8_t>(worker_);
+  entry.hot = {};
+  // Relative until it is confirmed.
+  entry.hot.deadline = Time(step.timeout.value_or(Duration{}));
+  entry.hot.status = step.assured ? status::kAssured : 0;
+  if (step.counted) entry.hot.traffic[0] = {.packets = 1, .bytes = packet.ip_length};
+  entry.hot.udp = states.udp;
+  entry.original = tuple;
+  entry.reply = *reply;
+  entry.reply.zone = template_zone(packet.ct, Direction::reply);
+  entry.start = {};
+  entry.stop = {};
+  entry.nat = {};
+  entry.reply_reserved = false;
+  entry.tcp = states.tcp;
+
+  packet.ct.entry = number;
+  packet.ct.info = CtInfo::is_new;
+  packet.ct.state = CtState::tracked;
+  packet.ct.reason = static_cast<std::uint8_t>(step.reason);
+  packet.ct.events |= step.events;
+}
+
+void Tracker::set_mark(packet::Packet& packet, std::uint32_t mark) {
+  Entry& entry = arena_[packet.ct.entry];
+  entry.lock.lock();
+  std::atomic_ref field(entry.hot.mark);
+  if (field.load(std::memory_order_relaxed) != mark) {
+    field.store(mark, std::memory_order_release);
+    packet.ct.events |= event::kMark;
+  }
+  entry.lock.unlock();
+}
+
+void Tracker::add_status(std::uint32_t number, std::uint32_t bits) {
+  Entry& entry = arena_[number];
+  entry.lock.lock();
+  std::atomic_ref field(entry.hot.status);
+  field.store(field.load(std::memory_order_relaxed) | bits, std::memory_order_release);
+  entry.lock.unlock();
+}
+
+void Tracker::set_nat(std::uint32_t number, const NatInfo& nat) { arena_[number].nat = nat; }
+
+}  // namespace weir::conntrack
