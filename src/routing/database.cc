@@ -144,6 +144,14 @@ void Database::remove(const PolicyRule& rule) {
   is_dirty_ = true;
 }
 
+void Database::replace_rules(std::vector<PolicyRule> rules) {
+  std::stable_sort(rules.begin(), rules.end(), [](const PolicyRule& a, const PolicyRule& b) {
+    return a.priority < b.priority;
+  });
+  is_dirty_ |= rules != rules_;
+  rules_ = std::move(rules);
+}
+
 void Database::add_default_rules() {
   for (const Family family : {Family::ip, Family::ip6}) {
     set(PolicyRule{.family = family, .priority = 0, .table = kTableLocal});

@@ -38,6 +38,8 @@ class Database {
   void remove(const InterfaceAddress& address);
   void set(const PolicyRule& rule);
   void remove(const PolicyRule& rule);
+  /// Makes the rules of both families exactly these.
+  void replace_rules(std::vector<PolicyRule> rules);
   /// The kernel's three rules (local, main, default) for both families, for hand-filled databases.
   void add_default_rules();
   void set(const NextHopObject& object);

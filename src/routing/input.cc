@@ -72,7 +72,6 @@ InputDecision View::input_ip(const FlowKey& key) const {
     if (bad != Drop::none) return dropped(bad);
     return {Action::local, Drop::none, finish(match, key)};
   }
-  if (!interface.forwards_ip) return dropped(Drop::no_route);
   const Route route = finish(match, key);
   if (route.type != RouteType::unicast) return dropped(refusal(route.type), route);
   const Drop bad = check_source(key, route.out_ifindex);
@@ -89,7 +88,6 @@ InputDecision View::input_ip6(const FlowKey& key) const {
   const Route route = lookup(key);
   if (route.type == RouteType::local || route.type == RouteType::anycast)
     return {Action::local, Drop::none, route};
-  if (!settings(key.iif).forwards_ip6) return dropped(Drop::no_route, route);
   if (route.type != RouteType::unicast) return dropped(refusal(route.type), route);
   if (key.src.is_zero() || is_link_local_ip6(key.src))
     return dropped(Drop::not_forwardable_source, route);

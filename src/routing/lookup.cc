@@ -126,7 +126,7 @@ View::Match View::try_ip(const PrefixRoutes& routes, const FlowKey& key) const {
     }
     for (const NextHop& hop : out.hops) {
       const bool is_wanted = key.oif == 0 || key.oif == hop.ifindex;
-      if (is_wanted && is_usable(hop, Family::ip)) return match;
+      if (is_wanted && is_usable(hop, entry)) return match;
     }
   }
   return {};
@@ -149,7 +149,7 @@ View::Match View::try_ip6(const PrefixRoutes& routes, const FlowKey& key) const 
     bool is_usable_at_all = false;
     bool is_preferred = false;
     for (const NextHop& hop : out.hops) {
-      if (!is_usable(hop, Family::ip6)) continue;
+      if (!is_usable(hop, entry)) continue;
       is_usable_at_all = true;
       is_preferred |= bound.ifindex == 0 || hop.ifindex == bound.ifindex;
     }
@@ -166,13 +166,16 @@ View::Ways View::ways(const RouteEntry& entry) const {
   return {.hops = object->second.next_hops, .is_blackhole = object->second.is_blackhole};
 }
 
-bool View::is_usable(const NextHop& hop, Family family) const {
+bool View::is_usable(const NextHop& hop, const RouteEntry& entry) const {
   if (hop.is_dead) return false;
+  // The host's own IPv4 addresses stay reachable while their interface is down.
+  const bool is_ip = entry.destination.family == Family::ip;
+  if (is_ip && entry.type == RouteType::local) return true;
   const std::size_t position = link_position(hop.ifindex);
   if (position >= links_.size() || !links_[position].is_up()) return false;
   const InterfaceSettings& interface = settings_[position];
   const bool ignores_linkdown =
-      family == Family::ip ? interface.ignore_linkdown_ip : interface.ignore_linkdown_ip6;
+      is_ip ? interface.ignore_linkdown_ip : interface.ignore_linkdown_ip6;
   return !ignores_linkdown || links_[position].has_carrier();
 }
 
@@ -201,7 +204,7 @@ const NextHop* View::select(const RouteEntry& entry, const FlowKey& key) const {
   const NextHop* only = nullptr;
   std::uint64_t total = 0;
   for (const NextHop& hop : hops) {
-    if (!is_usable(hop, key.family)) continue;
+    if (!is_usable(hop, entry)) continue;
     if (is_fixed && hop.ifindex == bound.ifindex) return &hop;
     only = &hop;
     total += hop.weight;
@@ -210,7 +213,7 @@ const NextHop* View::select(const RouteEntry& entry, const FlowKey& key) const {
 
   std::uint64_t position = ((flow_hash(key) >> 32) * total) >> 32;
   for (const NextHop& hop : hops) {
-    if (!is_usable(hop, key.family)) continue;
+    if (!is_usable(hop, entry)) continue;
     if (position < hop.weight) return &hop;
     position -= hop.weight;
   }

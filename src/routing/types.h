@@ -59,8 +59,9 @@ struct Link {
   bool operator==(const Link&) const = default;
 };
 
-/// Settings of one interface that decide what it accepts, already combined with conf/all as the kernel
-/// combines them (rp_filter: the larger; accept_local, route_localnet: either).
+/// Settings of one interface that decide what it accepts; the kernel's `forwarding` isn't among them: what
+/// comes in by weir's ports is weir's to forward. Already combined with conf/all as the kernel combines them
+/// (rp_filter: the larger; accept_local, route_localnet: either).
 struct InterfaceSettings {
   std::uint8_t rp_filter = 0;   // 0 off, 1 strict, 2 loose (RFC 3704).
   bool accept_local = false;
@@ -68,8 +69,6 @@ struct InterfaceSettings {
   bool src_valid_mark = false;
   bool ignore_linkdown_ip = false;
   bool ignore_linkdown_ip6 = false;
-  bool forwards_ip = true;
-  bool forwards_ip6 = true;
   bool operator==(const InterfaceSettings&) const = default;
 };
 

@@ -49,7 +49,7 @@ class View {
   void lookup(std::span<const FlowKey> keys, std::span<Route> routes) const;
 
   /// Routes a packet that came in by key.iif, with the checks of source and destination that the kernel
-  /// makes before it forwards: martians, reverse path as configured, forwarding switched off.
+  /// makes before it forwards: martians, reverse path as configured.
   InputDecision input(const FlowKey& key) const;
 
   /// Whether the source address is acceptable on key.iif (fib_validate_source): none, reverse_path or
@@ -125,7 +125,7 @@ class View {
   Match try_ip(const PrefixRoutes& routes, const FlowKey& key) const;
   Match try_ip6(const PrefixRoutes& routes, const FlowKey& key) const;
   Ways ways(const RouteEntry& entry) const;
-  bool is_usable(const NextHop& hop, wire::Family family) const;
+  bool is_usable(const NextHop& hop, const RouteEntry& entry) const;
   const NextHop* select(const RouteEntry& entry, const FlowKey& key) const;
   std::uint64_t flow_hash(const FlowKey& key) const;
   Route finish(const Match& match, const FlowKey& key) const;
