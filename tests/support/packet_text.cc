@@ -215,13 +215,16 @@ class Parser {
       fail(fmt::format("'{}' is not a layer", word));
       return;
     }
-    Layer& layer = packet.layers.back();
-    if (is_flag(layer.kind, word)) {
-      layer.fields.push_back({word, ""});
-    } else if (is_field(layer.kind, word)) {
-      layer.fields.push_back({word, next(word)});
+    // The nearest layer that has such a field: after `data 20`, `ttl 63` is the IP header's.
+    const auto layer = std::find_if(
+        packet.layers.rbegin(), packet.layers.rend(),
+        [&](const Layer& l) { return is_flag(l.kind, word) || is_field(l.kind, word); });
+    if (layer == packet.layers.rend()) {
+      fail(fmt::format("'{}' is neither a field of '{}' nor a layer", word, packet.layers.back().kind));
+    } else if (is_flag(layer->kind, word)) {
+      layer->fields.push_back({word, ""});
     } else {
-      fail(fmt::format("'{}' is neither a field of '{}' nor a layer", word, layer.kind));
+      layer->fields.push_back({word, next(word)});
     }
   }
 
