@@ -12,7 +12,6 @@ using Action = InputDecision::Action;
 
 namespace {
 
-bool is_zeronet(const wire::Address& address) { return address.bytes[0] == 0; }
 bool is_loopback_ip(const wire::Address& address) { return address.bytes[0] == 127; }
 bool is_multicast_ip(const wire::Address& address) { return (address.bytes[0] & 0xf0) == 0xe0; }
 bool is_limited_broadcast(const wire::Address& address) { return address.v4().raw == 0xffffffff; }
@@ -57,9 +56,9 @@ InputDecision View::input_ip(const FlowKey& key) const {
     return dropped(Drop::not_forwardable_source);
   if (is_limited_broadcast(key.dst) || (key.src.is_zero() && key.dst.is_zero()))
     return {Action::local, Drop::none, {.type = RouteType::broadcast}};
-  if (is_zeronet(key.src) && !(key.src.is_zero() && is_multicast_ip(key.dst)))
+  if (key.src.is_zero() && !is_multicast_ip(key.dst))
     return dropped(Drop::not_forwardable_source);
-  if (is_zeronet(key.dst)) return dropped(Drop::not_forwardable_destination);
+  if (key.dst.is_zero()) return dropped(Drop::not_forwardable_destination);
   if (!interface.route_localnet) {
     if (is_loopback_ip(key.dst)) return dropped(Drop::not_forwardable_destination);
     if (is_loopback_ip(key.src)) return dropped(Drop::not_forwardable_source);

@@ -68,8 +68,9 @@ View::Match View::find(const FlowKey& key) const {
       case RuleAction::go_to:
         i = std::max(i, rule.next);  // Only ever forward.
         continue;
-      case RuleAction::blackhole:
       case RuleAction::unreachable:
+        return {};  // Unlike an unreachable route: "network unreachable", as without any route.
+      case RuleAction::blackhole:
       case RuleAction::prohibit:
         return {.type = static_cast<RouteType>(rule.rule.action)};
       case RuleAction::to_table:

@@ -1,6 +1,10 @@
 #include "routing/rtnetlink_socket.h"
 
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -11,6 +15,32 @@ namespace weir::routing {
 
 namespace {
 constexpr std::size_t kBufferBytes = 64 * 1024;
+
+/// The header that a request for a dump begins with; its first byte is the family.
+std::uint32_t dump_header_bytes(std::uint16_t type) {
+  switch (type) {
+    case RTM_GETLINK:
+      return sizeof(ifinfomsg);
+    case RTM_GETADDR:
+      return sizeof(ifaddrmsg);
+    case RTM_GETROUTE:
+      return sizeof(rtmsg);
+    case RTM_GETRULE:
+      return sizeof(fib_rule_hdr);
+    case RTM_GETNEIGH:
+      return sizeof(ndmsg);
+    case RTM_GETNEXTHOP:
+      return sizeof(nhmsg);
+    default:
+      return sizeof(rtgenmsg);
+  }
+}
+
+/// What a dump ended with: zero, or an errno. A dump that is refused at its start ends at once.
+int dump_result(const nlmsghdr& done) {
+  if (mnl_nlmsg_get_payload_len(&done) < sizeof(int)) return 0;
+  return -*static_cast<const int*>(mnl_nlmsg_get_payload(&done));
+}
 }
 
 RtnetlinkSocket::RtnetlinkSocket(mnl_socket* socket)
@@ -57,14 +87,13 @@ Result<RtnetlinkSocket::DumpEnd> RtnetlinkSocket::dump(std::uint16_t type, std::
                                                        void* context) {
   struct {
     nlmsghdr header;
-    rtgenmsg body;
-    std::uint8_t padding[32];  // Kernels that look at the whole header of the type find zeroes.
+    std::uint8_t body[32];
   } request{};
-  request.header.nlmsg_len = NLMSG_LENGTH(sizeof(rtgenmsg));
+  request.header.nlmsg_len = NLMSG_LENGTH(dump_header_bytes(type));
   request.header.nlmsg_type = type;
   request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   request.header.nlmsg_seq = ++sequence_;
-  request.body.rtgen_family = family;
+  request.body[0] = family;
   if (const auto sent = send(request.header); !sent) return std::unexpected(sent.error());
 
   DumpEnd end = DumpEnd::complete;
@@ -79,10 +108,11 @@ Result<RtnetlinkSocket::DumpEnd> RtnetlinkSocket::dump(std::uint16_t type, std::
     for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
       if (message->nlmsg_seq != sequence_) continue;  // Of a dump that was given up.
       if ((message->nlmsg_flags & NLM_F_DUMP_INTR) != 0) end = DumpEnd::interrupted;
-      if (message->nlmsg_type == NLMSG_DONE) return end;
-      if (message->nlmsg_type == NLMSG_ERROR) {
-        const int code = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message))->error;
-        return std::unexpected(Error{code, "the kernel refused a rtnetlink dump"});
+      if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) {
+        // Both begin with the code.
+        const int code = dump_result(*message);
+        if (code != 0) return std::unexpected(Error{code, "the kernel refused a rtnetlink dump"});
+        return end;
       }
       handle(context, *message);
     }

@@ -45,7 +45,7 @@ RouteType View::address_type(Family family, const wire::Address& address,
                              std::uint32_t ifindex) const {
   if (family == Family::ip) {
     const std::uint8_t first = address.bytes[0];
-    if (first == 0 || address.v4().raw == 0xffffffff) return RouteType::broadcast;
+    if (address.is_zero() || address.v4().raw == 0xffffffff) return RouteType::broadcast;
     if ((first & 0xf0) == 0xe0) return RouteType::multicast;
     if (local_ip_ == nullptr) return RouteType::unicast;
     const Match match = find_in(*local_ip_, {.family = family, .dst = address});
