@@ -205,14 +205,25 @@ Result<void> KernelDriver::configure(const Network& network) {
   }
   for (const std::string& nexthop : network.nexthops) batch += "nexthop add " + nexthop + "\n";
   for (const std::string& route : network.routes) batch += "route add " + route + "\n";
-  for (const std::string& rule : network.rules) {
-    batch += fmt::format("{} rule add {}\n", is_ip6(rule) ? "-6" : "", rule);
-  }
   for (const auto& [name, value] : network.sysctls) {
     if (auto done = write_sysctl(name, value); !done) return done;
   }
   const auto done = run_program({"ip", "-batch", "-"}, batch);
   if (!done) return std::unexpected(done.error());
+  return add_rules(network);
+}
+
+/// Policy rules are of one family each, which only the command's option can say.
+Result<void> KernelDriver::add_rules(const Network& network) {
+  for (const char* const family : {"-4", "-6"}) {
+    std::string batch;
+    for (const std::string& rule : network.rules) {
+      if (is_ip6(rule) == (std::string_view(family) == "-6")) batch += "rule add " + rule + "\n";
+    }
+    if (batch.empty()) continue;
+    const auto done = run_program({"ip", family, "-batch", "-"}, batch);
+    if (!done) return std::unexpected(done.error());
+  }
   return {};
 }
 

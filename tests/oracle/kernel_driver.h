@@ -45,6 +45,7 @@ class KernelDriver final : public Driver {
   Result<void> make_links(const Network& network);
   Result<void> open_wires(const Network& network);
   Result<void> configure(const Network& network);
+  Result<void> add_rules(const Network& network);
   void drain(std::vector<PortFrame>& frames);
 
   int peers_ = -1;  // Namespaces.
