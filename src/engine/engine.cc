@@ -75,7 +75,12 @@ void Engine::set_port_ifindex(std::uint16_t port, std::uint32_t ifindex) {
   ports_[port].id->ifindex.store(ifindex, std::memory_order_relaxed);
 }
 
-void Engine::control_turn() { conntrack_->fault_ahead(); }
+void Engine::control_turn() {
+  conntrack_->fault_ahead();
+  rules_->collect();
+  routing_->collect();
+  neighbours_->collect();
+}
 
 template <typename Goes>
 std::size_t Engine::flush_connections(Time now, Goes&& goes) {

@@ -68,8 +68,10 @@ class Engine final : public control::StatsSource {
   std::size_t port_count() const { return ports_.size(); }
   const std::string& port_name(std::uint16_t port) const { return ports_[port].name; }
   std::uint32_t port_ifindex(std::uint16_t port) const;
-  /// The port's device has another index now. Its queues are replaced on the workers.
+  /// The port's device has another index now, or other queues (null while it is away). The caller replaces
+  /// them on the workers too (pipeline::Output::replace).
   void set_port_ifindex(std::uint16_t port, std::uint32_t ifindex);
+  void replace_queues(std::uint16_t port, std::vector<pipeline::PortQueues> queues) { ports_[port].queues = std::move(queues); }
 
   /// The control thread's standing work: memory ahead of the workers. Every few milliseconds.
   void control_turn();

@@ -51,8 +51,8 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
   void set_observer(rules::Observer* observer) { context_.observer = observer; }
 
   // rules::RejectSender
-  void reject_icmp(const packet::Packet& about, std::uint8_t type, std::uint8_t code) override;
-  void reject_tcp_reset(const packet::Packet& about) override;
+  void reject_icmp(packet::Packet& about, std::uint8_t type, std::uint8_t code) override;
+  void reject_tcp_reset(packet::Packet& about) override;
 
  private:
   // The stages, in the order of the path: path.cc.

@@ -53,9 +53,9 @@ void Path::answer_too_big(const Packet& about) {
   }
 }
 
-void Path::reject_icmp(const Packet& about, std::uint8_t type, std::uint8_t code) { answer(about, type, code); }
+void Path::reject_icmp(Packet& about, std::uint8_t type, std::uint8_t code) { answer(about, type, code); }
 
-void Path::reject_tcp_reset(const Packet& about) {
+void Path::reject_tcp_reset(Packet& about) {
   routing::FlowKey key = flow_key(about);
   std::swap(key.src, key.dst);
   std::swap(key.src_port, key.dst_port);

@@ -15,9 +15,9 @@ class RejectSender {
   virtual ~RejectSender() = default;
 
   /// An ICMP or ICMPv6 error, by the packet's family (nf_send_unreach, nf_send_unreach6).
-  virtual void reject_icmp(const packet::Packet& about, std::uint8_t type, std::uint8_t code) = 0;
+  virtual void reject_icmp(packet::Packet& about, std::uint8_t type, std::uint8_t code) = 0;
   /// A TCP RST (nf_send_reset); nothing when the packet isn't TCP.
-  virtual void reject_tcp_reset(const packet::Packet& about) = 0;
+  virtual void reject_tcp_reset(packet::Packet& about) = 0;
 };
 
 }  // namespace weir::rules

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "daemon/device.h"
+#include "daemon/log.h"
+#include "daemon/settings.h"
+#include "daemon/worker_thread.h"
+#include "engine/control_plane.h"
+#include "engine/engine.h"
+#include "routing/mirror.h"
+
+namespace weir::daemon {
+
+/// A running engine on a host: its devices, its threads, the mirror of the kernel's tables, and the
+/// nfnetlink server. The thread that calls run() is the control thread.
+class Gateway final : private routing::MirrorListener, private control::Watcher {
+ public:
+  /// Opens everything but lets nothing through yet. What was opened is given back when this fails.
+  static Result<std::unique_ptr<Gateway>> open(const Settings& settings);
+  ~Gateway() override;
+
+  /// Loads settings.rules, if there is such a file, and opens the gate. Without a file the gate opens with
+  /// the first rules that come over the socket.
+  Result<void> load_rules();
+
+  /// Serves until `stop_fd` (a signalfd) becomes readable.
+  Result<void> run(int stop_fd);
+
+ private:
+  explicit Gateway(const Settings& settings) : settings_(settings) {}
+
+  Result<void> open_control();
+  Result<void> open_ports();
+  Result<void> start_workers();
+  void turn();
+  void open_gate_when_loaded();
+
+  void close_port(std::uint16_t port);
+  void reopen_port(std::uint16_t port);
+  void give_queues(std::uint16_t port, const std::vector<pipeline::PortQueues>& queues);
+
+  // routing::MirrorListener
+  void address_gone(const routing::InterfaceAddress& address) override;
+  void link_gone(const routing::Link& link, bool is_removed) override;
+  void link_changed(const routing::Link& link) override;
+  // control::Watcher
+  void on_readable() override;
+
+  const Settings settings_;
+  RuleLog rule_log_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<engine::ControlPlane> control_;
+  std::unique_ptr<routing::Mirror> mirror_;
+  std::vector<std::unique_ptr<Device>> devices_;  // By port; null while the device is away.
+  std::vector<std::unique_ptr<WorkerThread>> threads_;
+  Time next_tick_{};
+  std::uint64_t first_generation_ = 0;
+};
+
+}  // namespace weir::daemon

@@ -1,0 +1,116 @@
+#include "daemon/run.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+
+#include <CLI/CLI.hpp>
+
+#include "daemon/gateway.h"
+#include "daemon/log.h"
+#include "daemon/settings.h"
+#include "io/file_descriptor.h"
+
+namespace weir::daemon {
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kRefused = 1;
+constexpr int kWrongUsage = 2;
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  weir run --port lan=eth1 --port wan=eth0 --rules gateway.nft\n"
+    "  weir run --config /etc/weir/weir.toml\n\n"
+    "While it runs, the devices' IP packets are weir's; addresses, routes and neighbours stay the\n"
+    "kernel's. Nothing is forwarded before rules are loaded. SIGTERM or Ctrl-C ends it and gives the\n"
+    "devices back. Exit codes: 0 done, 1 refused, 2 wrong usage.";
+
+int refuse(const Error& error, int code) {
+  fmt::print(stderr, "weir run: {}\n", error.text);
+  return code;
+}
+
+/// The command line over the configuration file over the defaults.
+struct CommandLine {
+  std::string config;
+  std::vector<std::string> ports;
+  std::string driver;
+  std::string rules;
+  std::string socket;
+  std::uint16_t workers = 0;
+  std::string log_level;
+
+  Result<Settings> settings() const {
+    Settings settings;
+    if (!config.empty()) {
+      if (auto read = read_config(config, settings); !read) return std::unexpected(read.error());
+    }
+    if (!ports.empty()) settings.ports.clear();
+    for (const std::string& text : ports) {
+      auto port = parse_port(text);
+      if (!port) return std::unexpected(port.error());
+      settings.ports.push_back(std::move(*port));
+    }
+    for (PortSettings& port : settings.ports) {
+      if (!driver.empty()) port.driver = driver;
+    }
+    if (!rules.empty()) settings.rules = rules;
+    if (!socket.empty()) settings.socket = socket;
+    if (workers != 0) settings.workers = workers;
+    if (!log_level.empty()) settings.log_level = log_level;
+    if (auto checked = check(settings); !checked) return std::unexpected(checked.error());
+    return settings;
+  }
+};
+
+void add_options(CLI::App& app, CommandLine& line) {
+  app.add_option("--port", line.ports, "a port: its name in weir and its network device; once for each")->type_name("NAME=DEVICE");
+  app.add_option("--port-driver", line.driver, "how ports are read: auto or af_packet (default: auto)");
+  app.add_option("--rules", line.rules, "the ruleset, a file for nft -f")->type_name("FILE");
+  app.add_option("--config", line.config, "a configuration file; the command line wins over it")->type_name("FILE.toml");
+  app.add_option("--socket", line.socket, "where tools reach the engine (default: /run/weir/weir.sock)")->type_name("PATH");
+  app.add_option("--workers", line.workers, "threads that forward packets (default: 1)")->check(CLI::Range(1, 64));
+  app.add_option("--log-level", line.log_level, "debug, info, warn or err (default: info)");
+  app.footer(kFooter);
+}
+
+/// SIGTERM and SIGINT as a readable descriptor; blocked in every thread that starts later.
+io::FileDescriptor stop_signals() {
+  sigset_t stop;
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTERM);
+  sigaddset(&stop, SIGINT);
+  sigprocmask(SIG_BLOCK, &stop, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return io::FileDescriptor(signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int run(const Settings& settings) {
+  const io::FileDescriptor stop = stop_signals();
+  auto gateway = Gateway::open(settings);
+  if (!gateway) return refuse(gateway.error(), kRefused);
+  if (auto loaded = (*gateway)->load_rules(); !loaded) return refuse(loaded.error(), kRefused);
+  if (auto ran = (*gateway)->run(stop.get()); !ran) return refuse(ran.error(), kRefused);
+  return kDone;
+}
+
+}  // namespace
+
+int run_main(int argc, char** argv) {
+  CLI::App app("Forwards packets between network ports: connection tracking, NAT and nf_tables rules in user space.", "weir run");
+  CommandLine line;
+  add_options(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kWrongUsage;
+  }
+  const auto settings = line.settings();
+  if (!settings) return refuse(settings.error(), kWrongUsage);
+  if (!set_up_log(settings->log_level)) return refuse({EINVAL, "there is no log level " + settings->log_level}, kWrongUsage);
+  return run(*settings);
+}
+
+}  // namespace weir::daemon

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <atomic>
+#include <thread>
+
+#include "base/error.h"
+#include "io/file_descriptor.h"
+#include "pipeline/worker.h"
+
+namespace weir::daemon {
+
+/// The thread of one worker: takes turns while there is something to do, and sleeps otherwise, until a
+/// packet, a timer, or wake().
+class WorkerThread {
+ public:
+  /// Errors: what creating the wake-up descriptor says.
+  static Result<std::unique_ptr<WorkerThread>> start(pipeline::Worker& worker);
+  ~WorkerThread();
+
+  /// From any thread: the worker takes a turn soon.
+  void wake();
+  /// From any other thread: runs `task` on the worker's thread and returns when it is done.
+  void run(std::function<void(pipeline::Worker&)> task);
+
+ private:
+  WorkerThread(pipeline::Worker& worker, io::FileDescriptor wake) : worker_(worker), wake_(std::move(wake)) {}
+  void loop();
+  void sleep();
+
+  pipeline::Worker& worker_;
+  io::FileDescriptor wake_;
+  std::atomic<bool> is_stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace weir::daemon

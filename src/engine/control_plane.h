@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+
+#include "control/nftables/nftables.h"
+#include "control/own/own.h"
+#include "control/server/server.h"
+#include "engine/engine.h"
+
+namespace weir::engine {
+
+/// The engine's nfnetlink side: the server with every subsystem, and the control thread's standing work.
+/// Whoever calls serve_once() is the control thread.
+class ControlPlane {
+ public:
+  /// Errors: EADDRINUSE when another engine serves this socket.
+  static Result<std::unique_ptr<ControlPlane>> open(Engine& engine, const control::Server::Options& options);
+
+  control::Server& server() { return *server_; }
+
+  /// Serves tools for at most `wait`, then does what there is to do between requests.
+  void serve_once(Duration wait);
+
+ private:
+  ControlPlane(Engine& engine, std::unique_ptr<control::Server> server);
+
+  Engine& engine_;
+  std::unique_ptr<control::Server> server_;
+  control::Nftables nftables_;
+  control::OwnSubsystem own_;
+};
+
+}  // namespace weir::engine

@@ -1,0 +1,64 @@
+#include <fmt/core.h>
+
+#include <cstring>
+#include <span>
+#include <string_view>
+
+#include "daemon/run.h"
+#include "version.h"
+#include "tools/exec.h"
+#include "tools/stats.h"
+
+namespace {
+
+/// Exit codes of every command: done; the input or the engine refused; wrong usage.
+constexpr int kDone = 0;
+constexpr int kWrongUsage = 2;
+
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  int (*main)(int argc, char** argv);
+};
+
+constexpr Command kCommands[] = {
+    {"run", "forward packets between network ports", weir::daemon::run_main},
+    {"exec", "run an unmodified netfilter tool against the engine", weir::tools::exec_main},
+    {"stats", "show the engine's counters", weir::tools::stats_main},
+};
+
+void print_help() {
+  fmt::print("weir {}: netfilter in user space\n\nUsage: weir COMMAND [OPTIONS]\n\nCommands:\n", weir::kVersion);
+  for (const Command& command : kCommands) fmt::print("  {:<8} {}\n", command.name, command.summary);
+  fmt::print(
+      "\n`weir COMMAND --help` explains a command and its options.\n\n"
+      "Examples:\n"
+      "  weir run --port lan=eth1 --port wan=eth0 --rules gateway.nft\n"
+      "  weir exec -- conntrack -L\n"
+      "  weir exec -- nft list ruleset\n"
+      "  weir replay --rules gateway.nft --inside 192.168.0.0/16 capture.pcap\n"
+      "\nExit codes: 0 done, 1 the input or the engine refused, 2 wrong usage.\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    print_help();
+    return kWrongUsage;
+  }
+  const std::string_view name = argv[1];
+  if (name == "--version") {
+    fmt::print("weir {}\n", weir::kVersion);
+    return kDone;
+  }
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_help();
+    return kDone;
+  }
+  for (const Command& command : kCommands) {
+    if (command.name == name) return command.main(argc - 1, argv + 1);
+  }
+  fmt::print(stderr, "weir: there is no command '{}'; `weir --help` lists them\n", name);
+  return kWrongUsage;
+}
