@@ -1,8 +1,8 @@
 #include "rules/object.h"
 
-#include <cerrno>
-
 #include <linux/netfilter/nf_tables.h>
+
+#include <cerrno>
 
 #include "rules/expr/limit.h"
 #include "rules/expr/quota.h"
@@ -11,8 +11,8 @@ namespace weir::rules {
 namespace {
 
 constexpr std::string_view kTypeNames[] = {
-    "unspecified", "counter",    "quota",          "ct helper", "limit", "connlimit",
-    "tunnel",      "ct timeout", "secmark",        "ct expectation", "synproxy",
+    "unspecified", "counter",    "quota",   "ct helper",      "limit",    "connlimit",
+    "tunnel",      "ct timeout", "secmark", "ct expectation", "synproxy",
 };
 
 class ObjectAdded final : public Change {

@@ -19,12 +19,14 @@ namespace weir::rules {
 /// What named objects of a table are found by: names are unique within a type only.
 std::string object_key(std::uint32_t type, std::string_view name);
 
-/// A named counter, quota or limit, which many rules and set elements share. The values of `type` are NFT_OBJECT_*.
+/// A named counter, quota or limit, which many rules and set elements share. The values of `type`
+/// are NFT_OBJECT_*.
 class Object {
  public:
-  /// Reads NFTA_OBJ_DATA as the type's NFTA_COUNTER_*, NFTA_QUOTA_* or NFTA_LIMIT_*. Errors: what they say; EOPNOTSUPP for
-  /// types that weir doesn't have, naming them.
-  static Result<std::shared_ptr<Object>> parse(std::uint32_t type, netlink::Region data, std::size_t workers);
+  /// Reads NFTA_OBJ_DATA as the type's NFTA_COUNTER_*, NFTA_QUOTA_* or NFTA_LIMIT_*. Errors: what
+  /// they say; EOPNOTSUPP for types that weir doesn't have, naming them.
+  static Result<std::shared_ptr<Object>> parse(std::uint32_t type, netlink::Region data,
+                                               std::size_t workers);
 
   Object(std::uint32_t type, std::size_t workers, const Tally& tally, const State& state)
       : type(type), counter_(workers, tally), state_(state) {}
@@ -33,7 +35,8 @@ class Object {
   std::uint64_t handle = 0;
   Table* table = nullptr;
   const std::uint32_t type;
-  std::uint32_t use = 0;  // Rules and set elements that refer to it; nonzero refuses deletion with EBUSY.
+  std::uint32_t use =
+      0;  // Rules and set elements that refer to it; nonzero refuses deletion with EBUSY.
   std::vector<std::uint8_t> userdata;
 
   std::string key() const { return object_key(type, name); }
@@ -42,7 +45,8 @@ class Object {
   void eval(Registers& registers, Context& context);
   /// The attributes of NFTA_OBJ_DATA.
   void dump(netlink::Writer& writer, DumpMode mode);
-  /// True once each time that a quota has been used up since the last call, for the event that says so.
+  /// True once each time that a quota has been used up since the last call, for the event that says
+  /// so.
   bool take_depleted();
 
  private:
@@ -51,6 +55,7 @@ class Object {
 };
 
 /// Lists a new object and allots its handle. The name must be free among objects of its type.
-Object& add_object(Ruleset& ruleset, Transaction& transaction, Table& table, std::shared_ptr<Object> object);
+Object& add_object(Ruleset& ruleset, Transaction& transaction, Table& table,
+                   std::shared_ptr<Object> object);
 
 }  // namespace weir::rules

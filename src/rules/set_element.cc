@@ -1,10 +1,10 @@
 #include "rules/set_element.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
-
-#include <linux/netfilter/nf_tables.h>
 
 namespace weir::rules {
 

@@ -16,37 +16,40 @@
 
 namespace weir::rules {
 
-/// What an element has that packets don't need, or that few elements have. The control thread's, constant
-/// once the element is published, except for what `states` count.
+/// What an element has that packets don't need, or that few elements have. The control thread's,
+/// constant once the element is published, except for what `states` count.
 struct ElementExtra {
   std::vector<std::uint8_t> userdata;
-  Data target;                     // A verdict that leads to a chain.
+  Data target;  // A verdict that leads to a chain.
   std::shared_ptr<Object> object;
-  std::vector<State> states;       // Of an element that has some where its set has no room for them.
+  std::vector<State> states;  // Of an element that has some where its set has no room for them.
 };
 
-/// How the elements of one set lie in memory behind their keys: a pointer to the extras, then what the key maps to (a
-/// value, a verdict, or a pointer to an object), then the states.
+/// How the elements of one set lie in memory behind their keys: a pointer to the extras, then what
+/// the key maps to (a value, a verdict, or a pointer to an object), then the states.
 struct BodyLayout {
   bool is_verdict = false;
   bool is_object = false;
-  std::uint16_t data_bytes = 0;   // Of a value.
+  std::uint16_t data_bytes = 0;  // Of a value.
   std::uint16_t states_at = 0;
   std::uint16_t state_count = 0;
   std::uint16_t bytes = 0;
 
   static constexpr std::uint16_t kDataAt = 8;
-  static BodyLayout make(std::uint16_t data_bytes, bool is_verdict, bool is_object, std::uint16_t states);
+  static BodyLayout make(std::uint16_t data_bytes, bool is_verdict, bool is_object,
+                         std::uint16_t states);
 };
 
-/// An element's body. Null when there is no element. Reading is for workers and control threads; writing only before the
-/// element is published.
+/// An element's body. Null when there is no element. Reading is for workers and control threads;
+/// writing only before the element is published.
 class Body {
  public:
   Body() = default;
   Body(std::uint8_t* at, const BodyLayout& layout) : at_(at), layout_(&layout) {}
 
   explicit operator bool() const { return at_ != nullptr; }
+  /// Holds nothing: its key is all there is.
+  bool is_bare() const { return layout_->bytes == BodyLayout::kDataAt && extra() == nullptr; }
   ElementExtra* extra() const { return load<ElementExtra*>(at_); }
   const std::uint8_t* value() const { return at_ + BodyLayout::kDataAt; }
   Verdict verdict() const { return load<Verdict>(value()); }
@@ -84,8 +87,8 @@ class Body {
   const BodyLayout* layout_ = nullptr;
 };
 
-/// An element of a set of ranges (or a catch-all element): one end of an interval, or a box. Constant once published but for
-/// its states.
+/// An element of a set of ranges (or a catch-all element): one end of an interval, or a box.
+/// Constant once published but for its states.
 struct RangeElement {
   RangeElement(const BodyLayout& layout, std::vector<std::uint8_t> key,
                std::vector<std::uint8_t> key_end, std::uint32_t flags);

@@ -1,3 +1,6 @@
+#include <linux/netfilter/nf_tables.h>
+
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <optional>
@@ -5,18 +8,18 @@
 #include <utility>
 #include <vector>
 
-#include <linux/netfilter/nf_tables.h>
-
 #include "rules/set_ranges.h"
 #include "sets/interval_index.h"
 
-// An interval is two elements, as nft sends it: its first key, and the first key behind it with NFT_SET_ELEM_INTERVAL_END.
-// Both are boundaries of one sorted index. At equal keys the end comes first: one interval ends where the next begins. A key
-// lies in an interval when the last boundary at or before it is a beginning.
+// An interval is two elements, as nft sends it: its first key, and the first key behind it with
+// NFT_SET_ELEM_INTERVAL_END. Both are boundaries of one sorted index. At equal keys the end comes
+// first: one interval ends where the next begins. A key lies in an interval when the last boundary
+// at or before it is a beginning.
 //
-// Elements of a plain set are nothing but their keys, so all of them share two RangeElements, and a million intervals need no
-// million objects. A transaction's changes are kept beside the newest version, as a map from boundary to its new element, or
-// to null where one is deleted; all look-ups of the control thread see both together.
+// Elements of a plain set are nothing but their keys, so all of them share two RangeElements, and a
+// million intervals need no million objects. A transaction's changes are kept beside the newest
+// version, as a map from boundary to its new element, or to null where one is deleted; all look-ups
+// of the control thread see both together.
 
 namespace weir::rules {
 namespace {
@@ -27,7 +30,8 @@ struct Version {
   std::uint32_t generation = 0;
   IntervalIndex index;
   std::vector<RangeElement*> elements;
-  const Version* before = nullptr;  // Valid for readers that began before this version was published.
+  const Version* before =
+      nullptr;  // Valid for readers that began before this version was published.
 };
 
 struct Garbage {
@@ -73,12 +77,12 @@ class IntervalStore final : public RangeStore {
 
   Added add(std::unique_ptr<RangeElement>& element, Time now) override;
   RangeElement* remove(Bytes key, Bytes key_end, bool is_end, Time now) override;
-  bool is_changed() const override { return !changes_.empty(); }
   std::shared_ptr<const void> prepare(std::uint32_t generation, Time now) override;
   void abort() override {
     for (auto& [place, element] : changes_) {
       if (element) destroy(element);
     }
+    for (RangeElement* element : removed_) destroy(element);
     changes_.clear();
     removed_.clear();
   }
@@ -121,7 +125,7 @@ class IntervalStore final : public RangeStore {
   RangeElement plain_end_;
   std::atomic<const Version*> newest_;
 
-  // The open transaction's.
+  // The open transaction's: boundaries, and elements that it has both added and removed.
   std::map<Place, RangeElement*> changes_;
   std::vector<RangeElement*> removed_;
 };
@@ -134,12 +138,14 @@ std::uint32_t IntervalStore::lower_bound(const Place& place) const {
   return boundary;
 }
 
-/// A boundary of the newest version as the open transaction sees it: null when deleted, replaced or expired.
+/// A boundary of the newest version as the open transaction sees it: null when deleted, replaced or
+/// expired.
 RangeElement* IntervalStore::staged(std::uint32_t boundary, Time now) const {
   RangeElement* const element = newest().elements[boundary];
   if (element->is_expired(now)) return nullptr;
   // The end of an expired interval is no obstacle either.
-  if (element->is_end() && boundary > 0 && newest().elements[boundary - 1]->is_expired(now)) return nullptr;
+  if (element->is_end() && boundary > 0 && newest().elements[boundary - 1]->is_expired(now))
+    return nullptr;
   if (!changes_.empty() && changes_.contains(place_of(boundary))) return nullptr;
   return element;
 }
@@ -210,8 +216,8 @@ RangeElement* IntervalStore::shared_for(const RangeElement& element) {
   return element.is_end() ? &plain_end_ : &plain_start_;
 }
 
-/// nft_rbtree's rules. An element that is there already exists, whatever lies around it. Two beginnings, or
-/// two ends, without the other between them are an overlap.
+/// nft_rbtree's rules. An element that is there already exists, whatever lies around it. Two
+/// beginnings, or two ends, without the other between them are an overlap.
 RangeStore::Added IntervalStore::add(std::unique_ptr<RangeElement>& element, Time now) {
   const bool is_end = element->is_end();
   Place place{text(element->key), !is_end};
@@ -241,8 +247,9 @@ RangeElement* IntervalStore::remove(Bytes key, Bytes, bool is_end, Time now) {
   const Place place{text(key), !is_end};
   RangeElement* const found = at(place, now);
   if (!found) return nullptr;
-  changes_[place] = nullptr;
-  removed_.push_back(found);
+  RangeElement*& change = changes_[place];
+  if (change) removed_.push_back(change);
+  change = nullptr;
   return found;
 }
 
@@ -282,11 +289,10 @@ std::shared_ptr<const void> IntervalStore::prepare(std::uint32_t generation, Tim
   for (; change != changes_.end(); ++change) {
     if (change->second) take(bytes(change->first.key), change->second);
   }
-  // Added and removed again by one transaction: never in any version, but its notices may still name it.
+  // Added and removed again by one transaction: never in any version, but its notices may still
+  // name it.
   for (RangeElement* element : removed_) {
-    const bool is_listed = is_shared(element) || std::any_of(garbage->elements.begin(), garbage->elements.end(),
-                                                             [&](const auto& it) { return it.get() == element; });
-    if (!is_listed) garbage->elements.emplace_back(element);
+    if (!is_shared(element)) garbage->elements.emplace_back(element);
   }
   removed_.clear();
   changes_.clear();
@@ -300,13 +306,15 @@ std::shared_ptr<const void> IntervalStore::prepare(std::uint32_t generation, Tim
   return garbage;
 }
 
-/// nft_rbtree_get: the boundary itself, or for a key inside an interval the interval's beginning or, as
-/// asked, its end.
-const RangeElement* IntervalStore::get(Bytes key, Bytes, bool is_end, Time now, Bytes* own_key) const {
+/// nft_rbtree_get: the boundary itself, or for a key inside an interval the interval's beginning
+/// or, as asked, its end.
+const RangeElement* IntervalStore::get(Bytes key, Bytes, bool is_end, Time now,
+                                       Bytes* own_key) const {
   const Version& version = newest();
   std::uint32_t at = version.index.floor(key);
   if (is_end) {
-    const bool has_equal = at != IntervalIndex::kNone && std::equal(key.begin(), key.end(), version.index.key(at).begin());
+    const bool has_equal = at != IntervalIndex::kNone &&
+                           std::equal(key.begin(), key.end(), version.index.key(at).begin());
     if (has_equal && !version.elements[at]->is_end() && at > 0 &&
         std::equal(key.begin(), key.end(), version.index.key(at - 1).begin())) {
       --at;
@@ -328,7 +336,8 @@ std::uint32_t IntervalStore::walk(std::uint32_t cursor, Time now, Each each, voi
     const std::uint32_t boundary = size - 1 - i;
     const RangeElement& element = *version.elements[boundary];
     if (element.is_expired(now)) continue;
-    if (element.is_end() && boundary > 0 && version.elements[boundary - 1]->is_expired(now)) continue;
+    if (element.is_end() && boundary > 0 && version.elements[boundary - 1]->is_expired(now))
+      continue;
     const ElementView view{.key = version.index.key(boundary),
                            .key_end = {},
                            .flags = element.flags,
@@ -342,11 +351,16 @@ std::uint32_t IntervalStore::walk(std::uint32_t cursor, Time now, Each each, voi
 
 void IntervalStore::walk_staged(Time now, Each each, void* context) const {
   const auto show = [&](Bytes key, const RangeElement& element) {
-    each(context, {.key = key, .key_end = {}, .flags = element.flags, .timeout = element.timeout,
-                   .deadline = element.deadline, .body = element.body});
+    each(context, {.key = key,
+                   .key_end = {},
+                   .flags = element.flags,
+                   .timeout = element.timeout,
+                   .deadline = element.deadline,
+                   .body = element.body});
   };
   for (std::uint32_t boundary = 0; boundary < newest().index.size(); ++boundary) {
-    if (const RangeElement* const element = staged(boundary, now)) show(newest().index.key(boundary), *element);
+    if (const RangeElement* const element = staged(boundary, now))
+      show(newest().index.key(boundary), *element);
   }
   for (const auto& [place, element] : changes_) {
     if (element) show(bytes(place.key), *element);

@@ -10,9 +10,9 @@
 
 namespace weir::rules {
 
-/// The elements of a set with ranges, which only transactions change. Workers read versions that are built once; each
-/// has the generation from which it holds. A transaction collects its changes beside the newest version, and
-/// `prepare` builds the next one.
+/// The elements of a set with ranges, which only transactions change. Workers read versions that
+/// are built once; each has the generation from which it holds. A transaction collects its changes
+/// beside the newest version, and `prepare` builds the next one.
 class RangeStore {
  public:
   virtual ~RangeStore() = default;
@@ -27,22 +27,23 @@ class RangeStore {
     Outcome outcome = Outcome::added;
     RangeElement* element = nullptr;  // The added one, or the one that exists.
   };
-  /// Adds to the open transaction, by the kernel's rules on what overlaps what; takes `element` only when it is added.
+  /// Adds to the open transaction, by the kernel's rules on what overlaps what; takes `element`
+  /// only when it is added.
   virtual Added add(std::unique_ptr<RangeElement>& element, Time now) = 0;
   /// Takes the element with this very range out, in the open transaction; null when there is none.
   virtual RangeElement* remove(Bytes key, Bytes key_end, bool is_end, Time now) = 0;
-  /// Whether transactions have changes that are not in a version yet.
-  virtual bool is_changed() const = 0;
-  /// Builds the version that holds from `generation` on, and publishes it. Answers with what is to be
-  /// retired once the ruleset is published, too; null when nothing has changed.
+  /// Builds the version that holds from `generation` on, and publishes it. Answers with what is to
+  /// be retired once the ruleset is published, too; null when nothing has changed.
   virtual std::shared_ptr<const void> prepare(std::uint32_t generation, Time now) = 0;
   /// Forgets the open transaction's changes.
   virtual void abort() = 0;
 
   /// What `nft get element` answers with; null when there is none.
-  virtual const RangeElement* get(Bytes key, Bytes key_end, bool is_end, Time now, Bytes* own_key) const = 0;
-  /// Visits the elements, those of the open transaction instead of the newest version's when `staged`; from `cursor` on:
-  /// `each(context, view) -> bool`, false to stop behind this element. Answers with the next cursor, zero at the end.
+  virtual const RangeElement* get(Bytes key, Bytes key_end, bool is_end, Time now,
+                                  Bytes* own_key) const = 0;
+  /// Visits the elements, those of the open transaction instead of the newest version's when
+  /// `staged`; from `cursor` on: `each(context, view) -> bool`, false to stop behind this element.
+  /// Answers with the next cursor, zero at the end.
   using Each = bool (*)(void* context, const ElementView& element);
   virtual std::uint32_t walk(std::uint32_t cursor, Time now, Each each, void* context) const = 0;
   /// Visits what the open transaction sees.
