@@ -46,7 +46,7 @@ struct NatInfo {
 /// then read and written as words (base/words.h). An entry's memory is used again only after an epoch.
 struct alignas(64) Entry {
   SpinLock lock;
-  std::uint8_t owner = 0;           // The worker whose wheels it hangs on.
+  std::atomic<std::uint8_t> owner{0};  // The worker whose wheels it hangs on.
   bool on_assured_wheel = false;    // The owner's: on which of them.
   std::uint8_t unused = 0;
   std::atomic<std::uint32_t> sequence{0};

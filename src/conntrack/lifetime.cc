@@ -114,11 +114,12 @@ void Tracker::finish_kill(std::uint32_t number, Time now, std::uint32_t port_id)
   statistics_.destroyed.add();
   table_.count_.fetch_sub(1, std::memory_order_relaxed);
 
-  if (entry.owner == worker_) {
+  const std::uint32_t owner = entry.owner.load(std::memory_order_relaxed);
+  if (owner == worker_) {
     bury(number);
     return;
   }
-  std::atomic<std::uint32_t>& graveyard = table_.tracker(entry.owner).graveyard_;
+  std::atomic<std::uint32_t>& graveyard = table_.tracker(owner).graveyard_;
   entry.link = graveyard.load(std::memory_order_relaxed);
   while (!graveyard.compare_exchange_weak(entry.link, number, std::memory_order_release,
                                           std::memory_order_relaxed)) {
@@ -203,6 +204,7 @@ void Tracker::deliver(std::uint32_t number, std::uint32_t bits, std::uint32_t po
 }
 
 bool Tracker::post(const Change& change, std::uint64_t& ticket) {
+  const std::lock_guard lock(post_lock_);
   if (!mailbox_.has_room()) return false;
   mailbox_.next() = change;
   mailbox_.publish();

@@ -68,7 +68,7 @@ void Table::recover(Time now) {
     entry.event_sequence = 0;
     entry.reply_reserved = false;
     Tracker& tracker = *trackers_[next_worker++ % trackers_.size()];
-    entry.owner = static_cast<std::uint8_t>(tracker.worker_);
+    entry.owner.store(static_cast<std::uint8_t>(tracker.worker_), std::memory_order_relaxed);
 
     const bool is_alive = entry.committed.load(std::memory_order_relaxed) != 0 &&
                           (entry.hot.status & status::kDying) == 0 &&

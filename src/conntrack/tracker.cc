@@ -334,7 +334,7 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
     return;
   }
   Entry& entry = arena_[number];
-  entry.owner = static_cast<std::uint8_t>(worker_);
+  entry.owner.store(static_cast<std::uint8_t>(worker_), std::memory_order_relaxed);
   entry.hot = {};
   // Relative until it is confirmed.
   entry.hot.deadline = Time(step.timeout.value_or(Duration{}));

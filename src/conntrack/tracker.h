@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 
 #include "base/ring.h"
@@ -87,11 +88,11 @@ class Tracker {
   void offline();
   void quiet();
 
-  // -- For one control thread at a time ----------------------------------------------------------------
+  // -- For control threads (see control.h, which most want instead) -----------------------------------
 
   /// Posts a change; false when the mailbox is full. `ticket` counts the posted changes: the change is
-  /// done when changes_done() has reached it. Callers are serialised by control::.
-  bool post(const Change& change, std::uint64_t& ticket);
+  /// done when changes_done() has reached it. Any control thread; wake the worker afterwards.
+  [[nodiscard]] bool post(const Change& change, std::uint64_t& ticket);
   std::uint64_t changes_done() const { return changes_done_.load(std::memory_order_acquire); }
   EventRing& events() { return events_; }
   const Statistics& statistics() const { return statistics_; }
@@ -156,7 +157,8 @@ class Tracker {
   Statistics statistics_;
   EventRing events_;
   Ring<Change> mailbox_{1024};
-  std::uint64_t posted_ = 0;  // The posting control threads'.
+  std::mutex post_lock_;      // Of control threads among themselves; guards `posted_` and pushing.
+  std::uint64_t posted_ = 0;
   alignas(64) std::atomic<std::uint64_t> changes_done_{0};
   // Entries of ours that other workers have killed, linked through Entry::link; they push, we take all.
   std::atomic<std::uint32_t> graveyard_{0};

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "conntrack/change.h"
+#include "conntrack/table.h"
+
+namespace weir::conntrack {
+
+/// A control thread's hand on the table: looks without stopping anybody, and has the workers do the changes. One
+/// object a thread. What changes something returns when it is done, and needs running workers, or a waker
+/// (Table::set_waker) that serves the mailbox itself.
+class Control {
+ public:
+  /// `participant` is Table::control_participant() of this thread.
+  Control(Table& table, std::size_t participant) : table_(table), participant_(participant) {}
+
+  /// The living connection with this tuple in either direction, its zone included.
+  std::optional<Snapshot> find(const Tuple& tuple, Time now) const;
+
+  /// Where a dump has come to. Survives any change of the table: what lives from the dump's begin to its
+  /// end is shown once.
+  struct Cursor {
+    std::uint32_t next = 1;
+  };
+  /// Shows the next connections, looking at no more than `budget` entries: `show(const Snapshot&)`
+  /// returns false to stop before the one it was given. Returns false when everything has been shown.
+  template <typename Show>
+  bool dump(Cursor& cursor, std::size_t budget, Time now, Show&& show) const {
+    const EpochGuard guard(table_.epochs(), participant_);
+    const std::uint32_t end = table_.arena().used_end();
+    for (; cursor.next < end && budget != 0; ++cursor.next, --budget) {
+      const std::optional<Snapshot> connection = table_.snapshot(cursor.next, now);
+      if (connection && !show(*connection)) return true;
+    }
+    return cursor.next < end;
+  }
+
+  /// Deletes one life of an entry; false when it is over already. Callers compare Snapshot::id with
+  /// the request's first. `port_id` goes into the event.
+  bool remove(const Snapshot& connection, std::uint32_t port_id = 0);
+  /// Deletes every connection for which `goes(const Snapshot&)`; returns how many.
+  template <typename Goes>
+  std::size_t flush(Time now, std::uint32_t port_id, Goes&& goes) {
+    std::size_t count = 0;
+    Cursor cursor;
+    for (bool has_more = true; has_more;) {
+      std::vector<Snapshot> gone;
+      has_more = dump(cursor, kStep, now, [&](const Snapshot& connection) {
+        if (goes(connection)) gone.push_back(connection);
+        return true;
+      });
+      count += remove_all(gone, port_id);
+    }
+    return count;
+  }
+  /// Sets the counters to zero and returns the connection as it was (IPCTNL_MSG_CT_GET_CTRZERO).
+  std::optional<Snapshot> zero_counters(const Snapshot& connection);
+  /// mark = (mark & ~mask) ^ value; false when the connection is gone.
+  bool set_mark(const Snapshot& connection, std::uint32_t value, std::uint32_t mask,
+                std::uint32_t port_id = 0);
+
+ private:
+  static constexpr std::size_t kStep = 1024;
+
+  /// What a change was posted as.
+  struct Posted {
+    std::uint32_t worker = 0;
+    std::uint64_t ticket = 0;
+  };
+  /// Posts to the entry's owner, waiting for room in its mailbox.
+  Posted post(const Change& change);
+  void wait(const Posted& posted) const;
+  bool post_and_wait(Change change);
+  std::size_t remove_all(const std::vector<Snapshot>& connections, std::uint32_t port_id);
+
+  Table& table_;
+  const std::size_t participant_;
+};
+
+}  // namespace weir::conntrack
