@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/preload_library.h"
 #include "preload/protocol.h"
 
 /// LD_PRELOAD does the work, so what must be made sure here is that it will: the loader ignores it,
@@ -26,8 +27,6 @@ namespace {
 
 constexpr int kRefused = 1;
 constexpr int kWrongUsage = 2;
-constexpr std::string_view kLibrary = "libweir-preload.so";
-constexpr const char* kLibraryVariable = "WEIR_PRELOAD";
 
 constexpr const char* kHelp =
     "Usage: weir exec [--socket PATH] -- TOOL [ARGS…]\n\n"
@@ -83,27 +82,6 @@ Parsed parse(int argc, char** argv) {
   if (at >= argc) return usage_error("no tool is named");
   arguments.tool = argv + at;
   return {.exit_code = {}, .arguments = arguments};
-}
-
-std::optional<std::string> own_directory() {
-  char path[PATH_MAX];
-  const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-  if (length <= 0) return {};
-  const std::string_view whole(path, static_cast<std::size_t>(length));
-  return std::string(whole.substr(0, whole.rfind('/')));
-}
-
-/// The preload library: as WEIR_PRELOAD says; beside the program (a build tree); where an
-/// installation puts it.
-std::optional<std::string> find_library() {
-  if (const char* named = std::getenv(kLibraryVariable)) return std::string(named);
-  const auto directory = own_directory();
-  if (!directory) return {};
-  for (const char* place : {"", "/../lib/weir", "/../lib", "/../lib/x86_64-linux-gnu/weir"}) {
-    std::string path = fmt::format("{}{}/{}", *directory, place, kLibrary);
-    if (access(path.c_str(), R_OK) == 0) return path;
-  }
-  return {};
 }
 
 /// Where execvp would find the tool.
@@ -200,10 +178,8 @@ int exec_main(int argc, char** argv) {
   const Arguments& arguments = parsed.arguments;
   const std::string tool = arguments.tool[0];
 
-  const auto library = find_library();
-  if (!library || access(library->c_str(), R_OK) < 0) {
-    return refuse(fmt::format("cannot find {}: name it with {}", kLibrary, kLibraryVariable));
-  }
+  const auto library = find_preload_library();
+  if (!library) return refuse(library.error().text);
   const auto program = find_program(tool);
   if (!program) return refuse(fmt::format("cannot find the program {}", tool));
   if (const auto why = objection(*program)) {
@@ -211,7 +187,7 @@ int exec_main(int argc, char** argv) {
         "{} would reach the kernel, not the engine: {}, so the system ignores the preload library",
         *program, *why));
   }
-  preload(absolute(*library));
+  preload(*library);
   if (!arguments.socket.empty()) {
     setenv(WEIR_SOCKET_VARIABLE, absolute(arguments.socket).c_str(), 1);
   }

@@ -11,16 +11,16 @@ namespace weir::control {
 
 /// Users and groups that something is allowed to.
 struct Principals {
-  std::vector<uid_t> uids;
-  std::vector<gid_t> gids;
+  std::vector<uid_t> uids = {};
+  std::vector<gid_t> gids = {};
 };
 
 /// Who may do what over nfnetlink. In the kernel CAP_NET_ADMIN decides; over a unix socket the
 /// peer's credentials do. Root and the engine's own user may do everything. Who may change may also
 /// read.
 struct AccessPolicy {
-  Principals readers;
-  Principals changers;
+  Principals readers = {};
+  Principals changers = {};
 };
 
 /// What one peer may do.

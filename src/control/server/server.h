@@ -47,7 +47,7 @@ class Server final : public Publisher {
   struct Options {
     std::string socket_path;
     mode_t socket_mode = 0666;  ///< Who may connect; `access` says what they may then do.
-    AccessPolicy access;
+    AccessPolicy access = {};
   };
 
   /// Listens. Errors: EADDRINUSE when another engine serves this path.
