@@ -5,19 +5,30 @@
 namespace weir::rules {
 namespace {
 
+/// Takes a shown rule out of what look-ups find, and gives back what it refers to.
+void hide(Rule& rule) {
+  rule.at->second = false;
+  rule.chain->rules_by_handle.erase(rule.handle);
+  rule.chain->compiled.reset();
+  --rule.chain->use;
+  rule.release();
+}
+
+void show(Rule& rule) {
+  rule.at->second = true;
+  rule.chain->rules_by_handle[rule.handle] = &rule;
+  rule.chain->compiled.reset();
+  ++rule.chain->use;
+  rule.hold();
+}
+
 class RuleAdded final : public Change {
  public:
   explicit RuleAdded(Rule& rule) : rule_(rule) {}
   void commit() override {}
   void undo() override {
-    Chain& chain = *rule_.chain;
-    rule_.release();
-    --chain.use;
-    chain.compiled.reset();
-    const auto found = chain.rules_by_handle.find(rule_.handle);
-    const auto at = found->second;
-    chain.rules_by_handle.erase(found);
-    chain.rules.erase(at);
+    hide(rule_);
+    rule_.chain->rules.erase(rule_.at);
   }
 
  private:
@@ -27,33 +38,20 @@ class RuleAdded final : public Change {
 class RuleDeleted final : public Change {
  public:
   explicit RuleDeleted(Rule& rule) : rule_(rule) {}
-  void commit() override {
-    Chain& chain = *rule_.chain;
-    const auto found = chain.rules_by_handle.find(rule_.handle);
-    const auto at = found->second;
-    chain.rules_by_handle.erase(found);
-    chain.rules.erase(at);
-  }
-  void undo() override {
-    Chain& chain = *rule_.chain;
-    chain.rules_by_handle.at(rule_.handle)->second = true;
-    ++chain.use;
-    chain.compiled.reset();
-    rule_.hold();
-  }
+  void commit() override { rule_.chain->rules.erase(rule_.at); }
+  void undo() override { show(rule_); }
 
  private:
   Rule& rule_;
 };
 
-Chain::RuleAt place_of(Chain& chain, const RulePlace& place) {
+decltype(Rule::at) place_of(Chain& chain, const RulePlace& place) {
   switch (place.where) {
     case RulePlace::Where::first: return chain.rules.begin();
     case RulePlace::Where::last: return chain.rules.end();
-    case RulePlace::Where::before: return chain.rules_by_handle.at(place.anchor->handle);
-    case RulePlace::Where::after:
-    case RulePlace::Where::replace:
-      return std::next(chain.rules_by_handle.at(place.anchor->handle));
+    case RulePlace::Where::before:
+    case RulePlace::Where::replace: return place.anchor->at;
+    case RulePlace::Where::after: return std::next(place.anchor->at);
   }
   return chain.rules.end();
 }
@@ -63,7 +61,7 @@ void notify(Transaction& transaction, std::uint8_t message, Ruleset& ruleset, Ru
   transaction.notify({.message = message,
                       .table = ruleset.tables.share(*chain.table),
                       .chain = chain.table->chains.share(chain),
-                      .rule = chain.rules_by_handle.at(rule.handle)->first});
+                      .rule = rule.at->first});
 }
 
 }  // namespace
@@ -72,27 +70,24 @@ Rule& add_rule(Ruleset& ruleset, Transaction& transaction, Chain& chain, std::sh
                const RulePlace& place) {
   Rule& added = *rule;
   added.chain = &chain;
-  added.handle = chain.table->next_handle();
-  const auto at = chain.rules.emplace(place_of(chain, place), std::move(rule), true);
-  chain.rules_by_handle[added.handle] = at;
-  added.hold();
-  ++chain.use;
+  if (place.where == RulePlace::Where::replace) {
+    added.handle = place.anchor->handle;
+    delete_rule(ruleset, transaction, *place.anchor);
+  } else {
+    added.handle = chain.table->next_handle();
+  }
+  added.at = chain.rules.emplace(place_of(chain, place), std::move(rule), false);
+  show(added);
   transaction.record<RuleAdded>(added);
-  transaction.touch(chain);
   transaction.validate(*chain.table);
   notify(transaction, NFT_MSG_NEWRULE, ruleset, added);
-  if (place.where == RulePlace::Where::replace) delete_rule(ruleset, transaction, *place.anchor);
   return added;
 }
 
 void delete_rule(Ruleset& ruleset, Transaction& transaction, Rule& rule) {
-  Chain& chain = *rule.chain;
   notify(transaction, NFT_MSG_DELRULE, ruleset, rule);
-  chain.rules_by_handle.at(rule.handle)->second = false;
-  --chain.use;
-  rule.release();
+  hide(rule);
   transaction.record<RuleDeleted>(rule);
-  transaction.touch(chain);
 }
 
 }  // namespace weir::rules

@@ -58,7 +58,7 @@ bool Chain::is_binding() const { return flags & NFT_CHAIN_BINDING; }
 
 Rule* Chain::find_rule(std::uint64_t rule_handle) const {
   const auto at = rules_by_handle.find(rule_handle);
-  return at == rules_by_handle.end() || !at->second->second ? nullptr : at->second->first.get();
+  return at == rules_by_handle.end() ? nullptr : at->second;
 }
 
 void Rule::hold() {

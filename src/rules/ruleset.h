@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/epoch.h"
 #include "base/error.h"
 #include "rules/expression.h"
@@ -29,6 +30,7 @@ class Rule {
  public:
   std::uint64_t handle = 0;
   Chain* chain = nullptr;
+  std::list<std::pair<std::shared_ptr<Rule>, bool>>::iterator at;  // Its place in chain->rules.
   std::vector<std::unique_ptr<Expression>> expressions;
   std::vector<std::uint8_t> userdata;
 
@@ -43,7 +45,6 @@ struct BaseChain {
   std::int32_t priority = 0;
   VerdictCode policy = VerdictCode::accept;
   std::vector<std::string> devices;  // netdev and inet ingress; empty elsewhere.
-  bool has_device_list = false;      // Given as NFTA_HOOK_DEVS, so it is dumped as such.
   /// Position among base chains of equal priority: registered earlier, run earlier.
   std::uint64_t registered = 0;
 };
@@ -72,8 +73,8 @@ class Chain {
   std::shared_ptr<const CompiledChain> compiled;
   /// The rules in order. `bool`: is shown; deleted ones stay in place until the commit.
   std::list<std::pair<std::shared_ptr<Rule>, bool>> rules;
-  using RuleAt = decltype(rules)::iterator;
-  std::unordered_map<std::uint64_t, RuleAt> rules_by_handle;
+  /// The shown ones; a rule that replaces another takes over its handle.
+  std::unordered_map<std::uint64_t, Rule*> rules_by_handle;
 
   std::string_view key() const { return name; }
   bool is_binding() const;
@@ -157,10 +158,17 @@ class Ruleset {
   /// Frees what has been retired long enough ago; called at every commit, and now and then by a control thread.
   void collect();
 
+  /// The moment for requests that depend on it (timeouts of set elements): CLOCK_BOOTTIME, unless a replay
+  /// goes by its capture's clock and says what time it is.
+  Time now() const { return replay_now_ == Time{} ? boot_time() : replay_now_; }
+  void set_replay_now(Time now) { replay_now_ = now; }
+
   /// A number for a new chain, and back when it can't be referred to any more.
   ChainSlot take_slot();
   void give_slot(ChainSlot slot) { free_slots_.push_back(slot); }
   std::uint64_t next_registration() { return ++last_registration_; }
+  /// For the names of binding chains.
+  std::uint64_t next_chain_number() { return ++last_chain_number_; }
 
  private:
   void publish();
@@ -174,9 +182,11 @@ class Ruleset {
   std::shared_ptr<const CompiledRuleset> newest_;
   std::atomic<const CompiledRuleset*> running_;
   std::vector<Retired> retired_;
+  Time replay_now_{};
   std::uint64_t generation_ = 1;
   std::uint64_t last_table_handle_ = 0;
   std::uint64_t last_registration_ = 0;
+  std::uint64_t last_chain_number_ = 0;
   ChainSlot slot_count_ = 0;
   std::vector<ChainSlot> free_slots_;
 };

@@ -22,9 +22,6 @@ class Nftables final : public Subsystem, private Batches {
   Result<void> handle(const Request& request, Reply& reply) override;
   Batches* batches() override { return this; }
 
-  /// Deletes the tables that this socket owns (NFT_TABLE_F_OWNER): it has been closed.
-  void on_port_closed(std::uint32_t port_id);
-
  private:
   bool takes(std::uint8_t number) const override;
   std::uint32_t generation() const override {
@@ -41,6 +38,7 @@ class Nftables final : public Subsystem, private Batches {
   rules::Ruleset& ruleset_;
   Publisher& publisher_;
   std::optional<rules::Transaction> transaction_;  // Open while a batch is.
+  std::uint32_t first_sequence_ = 0;               // Of the batch's first message: its NEWGEN carries it.
 };
 
 }  // namespace weir::control
