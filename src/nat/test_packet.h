@@ -15,6 +15,9 @@ using Octets = std::vector<std::uint8_t>;
 struct Spec {
   conntrack::Tuple tuple;  // ICMP: id in src_port, type << 8 | code in dst_port.
   Octets payload{};
+  std::uint8_t tcp_flags = 0x10;
+  std::uint32_t seq = 0x00000304;
+  std::uint32_t ack = 0x00000506;
   bool has_checksum = true;      // UDP only.
   std::size_t option_words = 0;  // IPv4 options, IPv6 hop-by-hop header of 8 bytes if not zero.
 };

@@ -105,7 +105,11 @@ Octets transport_header(const Spec& spec) {
   put16(out, tuple.src_port.host());
   put16(out, tuple.dst_port.host());
   if (tuple.protocol == wire::protocol::kTcp) {
-    put(out, Octets{0, 0, 3, 4, 0, 0, 5, 6, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0});
+    put16(out, spec.seq >> 16);
+    put16(out, spec.seq & 0xffff);
+    put16(out, spec.ack >> 16);
+    put16(out, spec.ack & 0xffff);
+    put(out, Octets{0x50, spec.tcp_flags, 0xff, 0xff, 0, 0, 0, 0});
   } else {
     put16(out, static_cast<std::uint32_t>(8 + spec.payload.size()));
     put16(out, 0);
