@@ -66,7 +66,7 @@ Result<State> parse_limit(netlink::Region data) {
     return std::unexpected(attributes->error(NFTA_LIMIT_UNIT, EOVERFLOW, "the unit is too long"));
   }
   const std::uint32_t type =
-      attributes->has(NFTA_LIMIT_TYPE) ? attributes->be32(NFTA_LIMIT_TYPE).host() : NFT_LIMIT_PKTS;
+      attributes->has(NFTA_LIMIT_TYPE) ? attributes->be32(NFTA_LIMIT_TYPE).host() : std::uint32_t{NFT_LIMIT_PKTS};
   if (type > NFT_LIMIT_PKT_BYTES) {
     return std::unexpected(attributes->error(NFTA_LIMIT_TYPE, EOPNOTSUPP, "unknown type of limit"));
   }
@@ -95,7 +95,7 @@ void write_limit(netlink::Writer& writer, const State& state) {
   writer.put_be64(NFTA_LIMIT_UNIT, state.unit_ns / kSecond);
   writer.put_be32(NFTA_LIMIT_BURST, state.burst);
   writer.put_be32(NFTA_LIMIT_TYPE, state.is_bytes ? NFT_LIMIT_PKT_BYTES : NFT_LIMIT_PKTS);
-  writer.put_be32(NFTA_LIMIT_FLAGS, state.is_inverted ? NFT_LIMIT_F_INV : 0u);
+  writer.put_be32(NFTA_LIMIT_FLAGS, state.is_inverted ? std::uint32_t{NFT_LIMIT_F_INV} : 0u);
 }
 
 bool pass_limit(State& state, const Context& context) {
