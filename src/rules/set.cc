@@ -114,6 +114,36 @@ void Set::erase(const std::uint8_t* key, const sets::View& view) {
 
 std::uint32_t Set::count() const { return hash_ ? hash_->count() : ranges_->count(); }
 
+std::uint32_t Set::told_count() const {
+  const bool is_of_intervals = ranges_ && description_.fields.count <= 1;
+  return is_of_intervals ? count() / 2 : count();
+}
+
+std::optional<ElementView> Set::get(Bytes key, Bytes key_end, std::uint32_t flags,
+                                    const sets::View& view) const {
+  if (hash_ && !(flags & NFT_SET_ELEM_CATCHALL)) {
+    const sets::Element found = hash_->find(key, view);
+    if (found == 0) return std::nullopt;
+    return view_of(found);
+  }
+  Bytes own_key;
+  const RangeElement* const found =
+      flags & NFT_SET_ELEM_CATCHALL
+          ? find_catch_all_element(view)
+          : ranges_->get(key, key_end, flags & NFT_SET_ELEM_INTERVAL_END, view.now, &own_key);
+  if (!found) return std::nullopt;
+  return view_of(own_key, *found);
+}
+
+ElementView Set::view_of(Bytes key, const RangeElement& element) {
+  return {.key = key,
+          .key_end = element.key_end,
+          .flags = element.flags,
+          .timeout = element.timeout,
+          .deadline = element.deadline,
+          .body = element.body};
+}
+
 void Set::limit_size() {
   if (description_.size != 0 || !hash_) return;
   description_.size = kDefaultDynamicSize;
@@ -159,12 +189,7 @@ std::uint64_t Set::walk(std::uint64_t cursor, const sets::View& view, RangeStore
     if (stopped) return 0;
   }
   if (const RangeElement* const found = find_catch_all_element(view)) {
-    each(context, {.key = {},
-                   .key_end = {},
-                   .flags = found->flags,
-                   .timeout = found->timeout,
-                   .deadline = found->deadline,
-                   .body = found->body});
+    each(context, view_of({}, *found));
   }
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,12 @@ class Set {
   // For the control thread.
 
   std::uint32_t count() const;
+  /// What NFTA_SET_COUNT says: like count(), but an interval, which is two elements, counts once.
+  std::uint32_t told_count() const;
+  /// The element that `nft get element` asks for; for a set of ranges, the one that the key falls
+  /// into.
+  std::optional<ElementView> get(Bytes key, Bytes key_end, std::uint32_t flags,
+                                 const sets::View& view) const;
   /// A dynset gives a set without a limit one (nft_dynset_init).
   void limit_size();
   /// Visits what the view sees, catch-all elements last: `each(context, view) -> bool`, false to
@@ -109,11 +116,13 @@ class Set {
 
   Body body(sets::Element element) const { return {hash_->value(element).data(), layout_}; }
   sets::HashSet* hash() { return hash_.get(); }
+  const sets::HashSet* hash() const { return hash_.get(); }
   RangeStore* ranges() { return ranges_.get(); }
   const RangeStore* ranges() const { return ranges_.get(); }
   std::atomic<RangeElement*>& catch_all() { return catch_all_; }
   const RangeElement* find_catch_all_element(const sets::View& view) const;
   ElementView view_of(sets::Element element) const;
+  static ElementView view_of(Bytes key, const RangeElement& element);
 
   /// What the open transaction keeps in mind of a set (set_edit.cc): elements about to be deleted,
   /// which don't count against the size, elements of ranges about to come, and where the version
