@@ -73,6 +73,12 @@ int Server::publish(const Notice& notice) {
   return is_failure ? ENOBUFS : 0;
 }
 
+void Server::report_loss(std::uint64_t groups) {
+  for (const auto& [number, session] : sessions_) {
+    if (session->groups() & groups) session->report_loss();
+  }
+}
+
 std::uint64_t Server::lost_datagrams() const {
   std::uint64_t lost = lost_before_;
   for (const auto& [number, session] : sessions_) lost += session->lost();

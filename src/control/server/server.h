@@ -70,6 +70,10 @@ class Server final : public Publisher {
   bool has_listeners(std::uint32_t group) const override;
   int publish(const Notice& notice) override;
 
+  /// Tells every member of `groups` (bits as in GroupsObserver) by ENOBUFS that messages for it
+  /// were lost before they could be published: the kernel's netlink_set_err.
+  void report_loss(std::uint64_t groups);
+
   std::size_t sessions() const { return sessions_.size(); }
   /// Datagrams that slow readers have lost, those of closed sockets included.
   std::uint64_t lost_datagrams() const;

@@ -57,6 +57,10 @@ void Session::lose() {
   queue({}, 0, ENOBUFS);
 }
 
+void Session::report_loss() {
+  if (!ignores_overruns_ && !is_congested_) queue({}, 0, ENOBUFS);
+}
+
 Session::Delivery Session::deliver(Bytes datagram, std::uint32_t group) {
   const std::uint32_t passed = filter_.run(datagram);
   if (!passed) return Delivery::filtered;

@@ -73,6 +73,9 @@ class Session {
   /// Sends a datagram; `group` is zero for a reply. It passes the socket's filter first.
   Delivery deliver(Bytes datagram, std::uint32_t group);
 
+  /// Tells the reader by ENOBUFS that something for it was lost on the way here.
+  void report_loss();
+
   /// Starts a dump and sends its beginning. Fails with EBUSY while another one is being read.
   Result<void> start_dump(std::unique_ptr<Dump> dump, const netlink::Message& request);
   bool is_dumping() const { return dump_ != nullptr; }

@@ -161,9 +161,10 @@ TEST_F(Tools, ConntrackListsALongDumpWhole) {
   const Output output = tool("conntrack -L 2>/dev/null | sort -u | wc -l");
   EXPECT_EQ(output.text, "60000\n");
   const Output line = tool("conntrack -L 2>/dev/null | grep sport=59999");
-  EXPECT_EQ(line.text,
-            "udp      17 30 src=10.0.0.1 dst=10.0.0.2 sport=59999 dport=53 [UNREPLIED] src=10.0.0.1 "
-            "dst=10.0.0.2 sport=59999 dport=53\n");
+  EXPECT_EQ(
+      line.text,
+      "udp      17 30 src=10.0.0.1 dst=10.0.0.2 sport=59999 dport=53 [UNREPLIED] src=10.0.0.1 "
+      "dst=10.0.0.2 sport=59999 dport=53\n");
 }
 
 TEST_F(Tools, ConntrackFlushesAndReportsWhatIsRefused) {

@@ -1,0 +1,37 @@
+#include "control/ctnetlink/ctnetlink.h"
+
+#include <linux/netfilter/nfnetlink_conntrack.h>
+
+#include <cerrno>
+
+namespace weir::control {
+
+std::uint8_t Ctnetlink::id() const { return NFNL_SUBSYS_CTNETLINK; }
+
+bool Ctnetlink::is_change(std::uint8_t number) const {
+  return number == IPCTNL_MSG_CT_NEW || number == IPCTNL_MSG_CT_DELETE ||
+         number == IPCTNL_MSG_CT_GET_CTRZERO;
+}
+
+Result<void> Ctnetlink::handle(const Request& request, Reply& reply) {
+  switch (request.message.number()) {
+    case IPCTNL_MSG_CT_GET:
+      return request.is_dump() ? dump(request, reply, false) : get(request, reply, false);
+    case IPCTNL_MSG_CT_GET_CTRZERO:
+      return request.is_dump() ? dump(request, reply, true) : get(request, reply, true);
+    case IPCTNL_MSG_CT_DELETE:
+      return remove(request);
+    case IPCTNL_MSG_CT_NEW:
+      return update(request);
+    case IPCTNL_MSG_CT_GET_STATS:
+      get_stats(request, reply);
+      return {};
+    case IPCTNL_MSG_CT_GET_STATS_CPU:
+      if (request.is_dump()) return dump_worker_stats(request, reply);
+      return {};  // As the kernel: nothing is answered.
+    default:
+      return std::unexpected(Error{EOPNOTSUPP, "the engine does not know this ctnetlink message"});
+  }
+}
+
+}  // namespace weir::control

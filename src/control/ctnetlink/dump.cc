@@ -1,0 +1,84 @@
+#include <linux/netfilter/nfnetlink_conntrack.h>
+
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "control/ctnetlink/ctnetlink.h"
+
+namespace weir::control {
+namespace {
+
+constexpr std::uint32_t kReferences = 1;  ///< CTA_USE: the table's.
+/// Entries looked at in one step, and connections taken out of it.
+constexpr std::size_t kEntriesAStep = 256;
+constexpr std::size_t kConnectionsAStep = 32;
+
+/// Walks the table's entries by number, so what lives all through the dump is shown exactly once.
+class ConnectionDump final : public Dump {
+ public:
+  ConnectionDump(conntrack::Control& control, const ctnetlink::Filter& filter, Time (*now)(),
+                 bool zeroes, const netlink::Writer::Start& start)
+      : control_(control), filter_(filter), now_(now), zeroes_(zeroes), start_(start) {
+    found_.reserve(kConnectionsAStep);
+  }
+
+  Result<Step> next(netlink::Writer& out, std::size_t) override {
+    if (shown_ == found_.size() && !look_further()) return Step::done;
+    if (shown_ < found_.size()) show(out, found_[shown_++]);
+    return is_walked_ && shown_ == found_.size() ? Step::done : Step::more;
+  }
+
+ private:
+  /// False when there is nothing left to look at.
+  bool look_further() {
+    if (is_walked_) return false;
+    found_.clear();
+    shown_ = 0;
+    is_walked_ = !control_.dump(cursor_, kEntriesAStep, now_(),
+                                [this](const conntrack::Snapshot& connection) {
+                                  if (found_.size() == kConnectionsAStep) return false;
+                                  if (filter_.matches(connection)) found_.push_back(connection);
+                                  return true;
+                                });
+    return true;
+  }
+
+  void show(netlink::Writer& out, conntrack::Snapshot connection) {
+    if (zeroes_) {
+      const auto before = control_.zero_counters(connection);
+      if (!before) return;  // It has ended meanwhile.
+      connection = *before;
+    }
+    start_.family = static_cast<std::uint8_t>(connection.original.family);
+    out.begin(start_);
+    ctnetlink::write_connection(out, connection, now_(), kReferences);
+    out.end();
+  }
+
+  conntrack::Control& control_;
+  ctnetlink::Filter filter_;
+  Time (*now_)();
+  bool zeroes_;
+  netlink::Writer::Start start_;
+  conntrack::Control::Cursor cursor_;
+  std::vector<conntrack::Snapshot> found_;
+  std::size_t shown_ = 0;
+  bool is_walked_ = false;
+};
+
+}  // namespace
+
+/// IPCTNL_MSG_CT_GET and _CTRZERO with NLM_F_DUMP.
+Result<void> Ctnetlink::dump(const Request& request, Reply& reply, bool zeroes) {
+  const auto attributes =
+      netlink::Attributes::parse(request.message.attributes(), ctnetlink::request_rules());
+  if (!attributes) return std::unexpected(attributes.error());
+  const auto filter = ctnetlink::Filter::read(*attributes, request.message.family().nfgen_family);
+  if (!filter) return std::unexpected(filter.error());
+  const std::uint16_t flags = filter->is_narrow() ? NLM_F_DUMP_FILTERED : 0;
+  return reply.start_dump(std::make_unique<ConnectionDump>(
+      control_, *filter, now_, zeroes, request.answer(IPCTNL_MSG_CT_NEW, flags)));
+}
+
+}  // namespace weir::control
