@@ -50,6 +50,18 @@ bool has_ways_out(RouteType type) {
 
 Route View::lookup(const FlowKey& key) const { return finish(find(key), key); }
 
+Route View::lookup_through(const FlowKey& key, std::uint32_t ifindex) const {
+  const Match match = find(key);
+  if (match.entry == nullptr) return {.type = match.type};
+  for (const NextHop& hop : ways(*match.entry).hops) {
+    if (hop.ifindex != ifindex) continue;
+    Route route = finish(match, key);
+    route.out_ifindex = ifindex;
+    return route;
+  }
+  return {};
+}
+
 void View::lookup(std::span<const FlowKey> keys, std::span<Route> routes) const {
   for (const Rule& rule : rules_ip_)
     if (rule.table != nullptr) rule.table->prefetch();

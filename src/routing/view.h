@@ -45,6 +45,9 @@ class View {
   /// ip6_route_*_lookup decide, without their caches. Not found: type unspecified (the kernel's
   /// ENETUNREACH).
   Route lookup(const FlowKey& key) const;
+  /// As lookup, but not found unless one of the route's ways out is through `ifindex` (fib_info_nh_uses_dev): the
+  /// question of a reverse path check.
+  Route lookup_through(const FlowKey& key, std::uint32_t ifindex) const;
   /// As lookup for several keys at once, so that their memory accesses overlap.
   void lookup(std::span<const FlowKey> keys, std::span<Route> routes) const;
 

@@ -39,6 +39,7 @@ Result<std::unique_ptr<Expression>> parse_expression(const netlink::Attribute& n
 
 void write_expression(netlink::Writer& writer, const Expression& expression, DumpMode mode) {
   writer.put_string(NFTA_EXPR_NAME, expression.kind().name);
+  if (!expression.kind().has_data) return;
   const auto nest = writer.nest_plain(NFTA_EXPR_DATA);
   expression.dump(writer, mode);
 }

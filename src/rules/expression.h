@@ -41,6 +41,8 @@ struct ExpressionKind {
   /// Has a state that packets change: it may stand in set elements (then clone() works), and takes part in
   /// GETRULE_RESET.
   bool is_stateful = false;
+  /// Its dump has an NFTA_EXPR_DATA, be it empty; the kernel writes none for expressions that have nothing to say.
+  bool has_data = true;
 };
 
 /// The kind of that name; null when there is none.
