@@ -25,6 +25,7 @@ class Connection {
   bool is_confirmed() const { return (status() & status::kConfirmed) != 0; }
   bool is_assured() const { return (status() & status::kAssured) != 0; }
   bool seen_reply() const { return (status() & status::kSeenReply) != 0; }
+  bool is_source_translated() const { return (status() & status::kSrcNat) != 0; }
   bool is_dying() const { return (status() & status::kDying) != 0; }
   TcpState tcp() const { return load_words(entry_->tcp); }
   const NatInfo& nat() const { return entry_->nat; }

@@ -103,6 +103,7 @@ void Tracker::finish_kill(std::uint32_t number, Time now, std::uint32_t port_id)
     index_.erase(original_tag, {number, Direction::original});
     index_.erase(reply_tag, {number, Direction::reply});
   }
+  if (Connection(number, entry).is_source_translated()) table_.tell_freed(entry.reply);
   entry.committed.store(0, std::memory_order_release);
   {
     const std::lock_guard lock(entry.lock);

@@ -18,7 +18,7 @@ namespace weir::conntrack {
 namespace {
 
 constexpr unsigned kAttempts = 8;      // How often others' entries may change under us.
-constexpr unsigned kSplitsAhead = 8;   // What an overfull line may cost at once.
+constexpr unsigned kSplitsAhead = 2;   // What an overfull line may cost at once.
 
 using packet::CtInfo;
 using packet::CtState;
@@ -162,6 +162,7 @@ void Tracker::free_unconfirmed(std::uint32_t number) {
 void Tracker::release_reservation(std::uint32_t number) {
   Entry& entry = arena_[number];
   if (!entry.reply_reserved) return;
+  table_.tell_freed(entry.reply);
   const std::uint32_t tag = table_.tag(entry.reply);
   const Index::Guard guard(index_, tag);
   index_.erase(tag, {number, Direction::reply});

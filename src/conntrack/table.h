@@ -29,8 +29,17 @@ struct TableOptions {
   bool verify_checksums = true; // nf_conntrack_checksum
   bool timestamps = true;       // nf_conntrack_timestamp
   Duration wall_offset{};       // What to add to the clock to get the wall's, for time stamps.
-  Timeouts timeouts;
-  std::optional<HashKey> key;   // For tests that need the same hashes twice.
+  Timeouts timeouts{};
+  std::optional<HashKey> key{}; // For tests that need the same hashes twice.
+};
+
+/// Told by any worker, amid its work, that a reply tuple which source NAT has chosen is free again.
+class ReplyWatch {
+ public:
+  virtual void freed(const Tuple& reply) = 0;
+
+ protected:
+  ~ReplyWatch() = default;
 };
 
 /// The one connection table that all workers share: the arena of entries, the index over their
@@ -53,6 +62,9 @@ class Table {
   Result<void> set_max(std::uint32_t max);
   std::uint64_t memory_bytes() const;
   std::uint32_t index_lines() const { return index_.lines(); }
+
+  /// The one who is told of freed reply tuples, or null. Not while workers run.
+  void watch_replies(ReplyWatch* watch) { reply_watch_ = watch; }
 
   /// Events that anybody listens to, 1 << IPCT_*: the OR over all listeners. control/ sets it.
   void set_wanted_events(std::uint32_t bits) { wanted_.store(bits, std::memory_order_relaxed); }
@@ -106,7 +118,12 @@ class Table {
   bool insert(std::uint32_t number);
   Snapshot copy(std::uint32_t number) const;
 
+  void tell_freed(const Tuple& reply) {
+    if (reply_watch_ != nullptr) reply_watch_->freed(reply);
+  }
+
   TableOptions options_;
+  ReplyWatch* reply_watch_ = nullptr;
   Arena arena_;
   Index index_;
   Epochs epochs_;

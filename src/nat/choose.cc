@@ -4,6 +4,10 @@
 // 128 ports from a random start, then half as many from another start, and so on down to 16. A
 // range of no more than 128 ports is searched completely. The last claims of each run may push out
 // connections that are over (TIME_WAIT).
+//
+// A search among nearly all taken ports would fail although some are free, and cost all its claims.
+// So a pool in which searches meet one taken port after the other gets a map (port_map.h) that
+// shows where a free one may be.
 
 #include "nat/choose.h"
 
@@ -25,6 +29,10 @@ using wire::Family;
 constexpr std::uint32_t kMostAttempts = 128;
 constexpr std::uint32_t kFewestAttempts = 16;
 constexpr std::uint32_t kEvictingAttempts = kMostAttempts / 4;
+/// So many taken ports in a row make a pool crowded; an unlucky search of a half empty one comes to
+/// it once in 256.
+constexpr std::uint32_t kCrowded = 8;
+constexpr std::uint32_t kCorrectingOneIn = 16;
 
 bool is_icmp(std::uint8_t protocol) {
   return protocol == wire::protocol::kIcmp || protocol == wire::protocol::kIcmpv6;
@@ -61,21 +69,66 @@ bool is_port_in_range(const Tuple& reply, std::uint16_t port, const Range& range
   return !has_port(reply.protocol) || (port >= range.min_port && port <= range.max_port);
 }
 
+std::uint16_t first_offset(Manip manip, const Range& range, std::uint16_t port, Claims& claims) {
+  if (range.has(Range::kPortOffset)) return static_cast<std::uint16_t>(port - range.base_port);
+  if (manip == Manip::src || range.has(Range::kRandom | Range::kFullyRandom))
+    return claims.random();
+  return 0;
+}
+
+/// Looks at one port now and then: one that has become free without our being told is unmarked.
+void correct(Tuple reply, const Ports& ports, PortMap& map, Claims& claims) {
+  const std::uint16_t chance = claims.random();
+  if (chance % kCorrectingOneIn != 0) return;
+  const auto port =
+      static_cast<std::uint16_t>(ports.first + chance / kCorrectingOneIn % ports.count);
+  mapped_end(reply, Manip::src).port = Be16::from_host(port);
+  if (map.is_marked(port) && !claims.is_taken(reply)) map.clear(port);
+}
+
+/// In a crowded pool: only what the map has for free, and then what can be evicted.
+bool search_map(Tuple& reply, const Ports& ports, std::uint32_t offset, PortMap& map,
+                Claims& claims) {
+  Be16& port = mapped_end(reply, Manip::src).port;
+  offset %= ports.count;
+  for (std::uint32_t left = kMostAttempts; left > 0; --left) {
+    const auto free =
+        map.next_free(static_cast<std::uint16_t>(ports.first + offset), ports.first, ports.count);
+    if (!free) break;
+    port = Be16::from_host(*free);
+    map.mark(*free);
+    if (claims.claim(reply, false)) {
+      correct(reply, ports, map, claims);
+      return true;
+    }
+    offset = (*free - ports.first + 1) % ports.count;
+  }
+  // None, as far as is known. A sample over the whole range finds those that are over, and shows
+  // whether the map is wrong.
+  const std::uint32_t samples = std::min(kEvictingAttempts, ports.count);
+  for (std::uint32_t i = 0; i < samples; ++i) {
+    const std::uint32_t spread = i * ports.count / samples;
+    port =
+        Be16::from_host(static_cast<std::uint16_t>(ports.first + (offset + spread) % ports.count));
+    if (claims.claim(reply, true)) return true;
+  }
+  return false;
+}
+
 bool search(Tuple& reply, Manip manip, const Range& range, Claims& claims) {
   Be16& port = mapped_end(reply, manip).port;
   const Ports ports = allowed_ports(reply, manip, range, port.host());
   if (ports.count == 0) return false;
 
-  std::uint16_t offset = 0;
-  if (range.has(Range::kPortOffset)) {
-    offset = static_cast<std::uint16_t>(port.host() - range.base_port);
-  } else if (manip == Manip::src || range.has(Range::kRandom | Range::kFullyRandom)) {
-    offset = claims.random();
-  }
+  std::uint16_t offset = first_offset(manip, range, port.host(), claims);
+  PortMap* map = manip == Manip::src ? claims.ports(reply, false) : nullptr;
+  std::uint32_t taken = 0;
   for (std::uint32_t attempts = std::min(ports.count, kMostAttempts);; attempts /= 2) {
     for (std::uint32_t left = attempts; left > 0; --left, ++offset) {
+      if (map != nullptr) return search_map(reply, ports, offset, *map, claims);
       port = Be16::from_host(static_cast<std::uint16_t>(ports.first + offset % ports.count));
       if (claims.claim(reply, left <= kEvictingAttempts)) return true;
+      if (++taken == kCrowded && manip == Manip::src) map = claims.ports(reply, true);
     }
     if (attempts >= ports.count || attempts < kFewestAttempts) return false;
     offset = claims.random();

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "conntrack/tuple.h"
+#include "nat/port_map.h"
 #include "nat/range.h"
 
 namespace weir::nat {
@@ -14,6 +15,11 @@ class Claims {
   /// True when `reply` was free and is now reserved. `may_evict`: a finished connection that stands
   /// in the way may be deleted.
   virtual bool claim(const conntrack::Tuple& reply, bool may_evict) = 0;
+  /// Whether `reply` belongs to somebody, now.
+  virtual bool is_taken(const conntrack::Tuple& reply) = 0;
+  /// The ports of the pool to which a source mapping with `reply` belongs, if it is crowded, or,
+  /// with `open`, from now on; null: nothing is known.
+  virtual PortMap* ports(const conntrack::Tuple& reply, bool open) = 0;
   /// Sixteen bits that nobody outside can guess.
   virtual std::uint16_t random() = 0;
 };
@@ -34,9 +40,9 @@ bool is_in_range(const conntrack::Tuple& reply, Manip manip, const Range& range)
 wire::Address choose_address(const conntrack::Tuple& reply, const Range& range);
 
 /// Changes `reply` into one within `range` that is claimed: address first, then the port, kept if
-/// it is free and allowed, otherwise searched for from a random start with at most 248 claims. A
-/// destination's port that no range names is never changed. False when nothing was free; `reply` is
-/// then the last that was tried.
+/// it is free and allowed, otherwise searched for from a random start with at most 248 claims
+/// (fewer where a PortMap shows the free ones). A destination's port that no range names is never
+/// changed. False when nothing was free; `reply` is then the last that was tried.
 bool choose(conntrack::Tuple& reply, Manip manip, const Range& range, Claims& claims);
 
 }  // namespace weir::nat

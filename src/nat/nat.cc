@@ -69,17 +69,28 @@ bool refuse(Packet& packet, Drop reason) {
 /// Claims reply tuples for one connection that isn't confirmed yet.
 class Reservation final : public Claims {
  public:
-  Reservation(Table& table, Tracker& tracker, const HashKey& key, std::uint32_t entry, Time now)
-      : table_(table), tracker_(tracker), key_(key), entry_(entry), now_(now) {}
+  struct Parts {
+    Table& table;
+    PortMaps& port_maps;
+    const HashKey& key;
+  };
+  Reservation(const Parts& parts, Tracker& tracker, std::uint32_t entry, Time now)
+      : parts_(parts), tracker_(tracker), entry_(entry), now_(now) {}
 
   bool claim(const Tuple& reply, bool may_evict) override {
     if (tracker_.reserve_reply(entry_, reply, now_)) return true;
     return may_evict && evict(reply) && tracker_.reserve_reply(entry_, reply, now_);
   }
 
+  bool is_taken(const Tuple& reply) override { return tracker_.is_taken(reply, entry_, now_); }
+
+  PortMap* ports(const Tuple& reply, bool open) override {
+    return open ? parts_.port_maps.open(reply, now_) : parts_.port_maps.find(reply, now_);
+  }
+
   std::uint16_t random() override {
     const auto now = static_cast<std::uint64_t>(now_.time_since_epoch().count());
-    return static_cast<std::uint16_t>(siphash13<3>(key_, {now, entry_, ++draws_}));
+    return static_cast<std::uint16_t>(siphash13<3>(parts_.key, {now, entry_, ++draws_}));
   }
 
  private:
@@ -90,9 +101,9 @@ class Reservation final : public Claims {
     if (reply.protocol != wire::protocol::kTcp) return false;
     const conntrack::TcpState ours = tracker_.entry(entry_).tcp();
     if (ours.phase != TcpPhase::syn_sent) return false;
-    const auto found = table_.find(reply, now_);
+    const auto found = parts_.table.find(reply, now_);
     if (!found || found->direction != Direction::reply) return false;
-    const auto old = table_.snapshot(found->number, now_);
+    const auto old = parts_.table.snapshot(found->number, now_);
     if (!old) return false;
     const bool is_finished =
         old->tcp.phase == TcpPhase::time_wait || old->tcp.phase == TcpPhase::close;
@@ -105,9 +116,8 @@ class Reservation final : public Claims {
     return true;
   }
 
-  Table& table_;
+  const Parts parts_;
   Tracker& tracker_;
-  const HashKey& key_;
   const std::uint32_t entry_;
   const Time now_;
   std::uint64_t draws_ = 0;
@@ -129,8 +139,20 @@ struct Nat::Setup {
 Result<std::unique_ptr<Nat>> Nat::create(Table& table, const HashKey& key) {
   Result<Sources> sources = Sources::create(table.max(), key);
   if (!sources) return std::unexpected(sources.error());
-  return std::unique_ptr<Nat>(new Nat(table, key, std::move(*sources)));
+  Result<Mapping> port_maps = PortMaps::reserve();
+  if (!port_maps) return std::unexpected(port_maps.error());
+  return std::unique_ptr<Nat>(new Nat(table, key, std::move(*sources), std::move(*port_maps)));
 }
+
+Nat::Nat(Table& table, const HashKey& key, Sources sources, Mapping port_maps)
+    : table_(table),
+      key_(key),
+      sources_(std::move(sources)),
+      port_maps_(std::move(port_maps), key) {
+  table_.watch_replies(this);
+}
+
+Nat::~Nat() { table_.watch_replies(nullptr); }
 
 bool Nat::wants_setup(Tracker& tracker, const Packet& packet, Manip manip) const {
   if (packet.ct.entry == 0) return false;
@@ -220,7 +242,7 @@ bool Nat::setup(Tracker& tracker, Packet& packet, Manip manip, const Range& aske
               .manip = manip,
               .range = range,
               .now = now,
-              .claims = Reservation(table_, tracker, key_, connection.number(), now),
+              .claims = Reservation({table_, port_maps_, key_}, tracker, connection.number(), now),
               .reply = before};
   const bool is_found = manip == Manip::src ? choose_source(setup) : choose_destination(setup);
   if (!is_found) return refuse(packet, Drop::nat_no_tuple);
@@ -302,7 +324,7 @@ bool Nat::restore_loser(Tracker& tracker, Packet& packet) {
 
 bool Nat::settle_clash(Tracker& tracker, Packet& packet, Time now) {
   const Connection connection = tracker.connection(packet);
-  Reservation claims(table_, tracker, key_, connection.number(), now);
+  Reservation claims({table_, port_maps_, key_}, tracker, connection.number(), now);
   Tuple reply = connection.reply();
   if (!choose(reply, Manip::src, Range::to(reply.dst), claims)) {
     return refuse(packet, Drop::nat_no_tuple);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/siphash.h"
 #include "conntrack/tracker.h"
+#include "nat/port_map.h"
 #include "nat/range.h"
 #include "nat/sources.h"
 #include "packet/packet.h"
@@ -26,11 +27,15 @@ namespace weir::nat {
 ///     nat.apply(tracker, packet, manip, now);
 ///
 /// What returns false has set Packet::drop. Requires: each worker online in the table's epochs.
-class Nat {
+class Nat final : private conntrack::ReplyWatch {
  public:
-  /// `key`: random, secret; port choice and hashing depend on it.
-  /// Errors: ENOMEM.
+  /// The table must outlive it, and no worker may run while it is made or destroyed. `key`: random,
+  /// secret; port choice and hashing depend on it. Errors: ENOMEM.
   static Result<std::unique_ptr<Nat>> create(conntrack::Table& table, const HashKey& key);
+
+  ~Nat();
+  Nat(const Nat&) = delete;
+  Nat& operator=(const Nat&) = delete;
 
   /// Whether the packet begins a connection whose `manip` has not been decided. A connection
   /// decides once, at its first packet.
@@ -68,8 +73,8 @@ class Nat {
  private:
   struct Setup;
 
-  Nat(conntrack::Table& table, const HashKey& key, Sources sources)
-      : table_(table), key_(key), sources_(std::move(sources)) {}
+  Nat(conntrack::Table& table, const HashKey& key, Sources sources, Mapping port_maps);
+  void freed(const conntrack::Tuple& reply) override { port_maps_.freed(reply); }
 
   bool follow_source(Setup& setup) const;
   bool keeps_tuple(Setup& setup) const;
@@ -82,6 +87,7 @@ class Nat {
   conntrack::Table& table_;
   const HashKey key_;
   Sources sources_;
+  PortMaps port_maps_;
 };
 
 /// Whether a masqueraded connection is to be deleted when link `ifindex` goes down, or, with
