@@ -15,7 +15,7 @@ Index::Index(Mapping memory)
     : mapping_(std::move(memory)),
       lines_(reinterpret_cast<Line*>(mapping_.data())),
       max_lines_(static_cast<std::uint32_t>(mapping_.bytes() / sizeof(Line))),
-      lines_now_(kStripes),
+      shape_(kStripes),
       faulted_lines_(kStripes) {
   mapping_.fault_in(0, kStripes * sizeof(Line));
 }
@@ -60,7 +60,7 @@ unsigned used_slots(Line& line, std::atomic<std::uint64_t>*& free) {
 }  // namespace
 
 std::atomic<std::uint64_t>* Index::free_slot(std::uint32_t tag) const {
-  const std::uint32_t lines = lines_now_.load(std::memory_order_acquire);
+  const std::uint32_t lines = this->lines();
   std::atomic<std::uint64_t>* first = nullptr;
   const unsigned first_used = used_slots(lines_[first_line(tag, lines)], first);
   if (first_used < kCrowded) return first;
@@ -70,8 +70,34 @@ std::atomic<std::uint64_t>* Index::free_slot(std::uint32_t tag) const {
   return first_used <= second_used ? first : second;
 }
 
+std::atomic<std::uint64_t>* Index::displace(std::uint32_t tag) {
+  const std::uint32_t lines = this->lines();
+  for (const std::uint32_t at : {first_line(tag, lines), second_line(tag, lines)}) {
+    for (auto& slot : lines_[at].slots) {
+      const std::uint64_t word = slot.load(std::memory_order_relaxed);
+      const auto other = static_cast<std::uint32_t>(word >> 32);
+      if (word == 0 || first_line(other, lines) == second_line(other, lines)) continue;
+      const bool goes_back = first_line(other, lines) != at;
+      SpinLock& stripe = stripes_[(goes_back ? other : mix(other)) % kStripes];
+      if (!stripe.try_lock()) continue;  // Out of the locking order, so only tried.
+      const std::uint32_t now = this->lines();
+      std::atomic<std::uint64_t>* room = nullptr;
+      used_slots(lines_[goes_back ? first_line(other, now) : second_line(other, now)], room);
+      if (room != nullptr) {
+        room->store(word, std::memory_order_release);
+        if (goes_back) shape_.fetch_add(std::uint64_t{1} << 32, std::memory_order_acq_rel);
+        slot.store(0, std::memory_order_release);
+      }
+      stripe.unlock();
+      if (room != nullptr) return &slot;
+    }
+  }
+  return nullptr;
+}
+
 bool Index::insert(std::uint32_t tag, Found found, bool reserved) {
-  std::atomic<std::uint64_t>* const slot = free_slot(tag);
+  std::atomic<std::uint64_t>* slot = free_slot(tag);
+  if (slot == nullptr) slot = displace(tag);
   if (slot == nullptr) return false;
   slot->store(pack(tag, found, reserved), std::memory_order_release);
   tuples_.fetch_add(1, std::memory_order_relaxed);
@@ -80,7 +106,7 @@ bool Index::insert(std::uint32_t tag, Found found, bool reserved) {
 
 std::atomic<std::uint64_t>* Index::slot_of(std::uint32_t tag, Found found) const {
   const std::uint64_t wanted = pack(tag, found, false);
-  const std::uint32_t lines = lines_now_.load(std::memory_order_acquire);
+  const std::uint32_t lines = this->lines();
   for (const std::uint32_t at : {first_line(tag, lines), second_line(tag, lines)}) {
     for (auto& slot : lines_[at].slots) {
       const std::uint64_t word = slot.load(std::memory_order_relaxed);
@@ -115,7 +141,7 @@ void Index::grow_anyway(unsigned count) {
 
 bool Index::split_next(bool anyway) {
   const auto is_due = [&] {
-    const std::uint32_t lines = lines_now_.load(std::memory_order_relaxed);
+    const std::uint32_t lines = this->lines();
     return lines < max_lines_ && (anyway || static_cast<double>(tuples()) > kSplitLoad * lines);
   };
   if (!is_due() || !growth_.try_lock()) return false;
@@ -123,7 +149,7 @@ bool Index::split_next(bool anyway) {
     growth_.unlock();
     return false;
   }
-  const std::uint32_t lines = lines_now_.load(std::memory_order_relaxed);
+  const std::uint32_t lines = this->lines();
   const std::uint32_t round = std::bit_floor(lines);
   const std::uint32_t from = lines - round;
   SpinLock& stripe = stripes_[from % kStripes];
@@ -140,7 +166,7 @@ bool Index::split_next(bool anyway) {
     lines_[lines].slots[i].store(word, std::memory_order_release);
     moved[i] = true;
   }
-  lines_now_.store(lines + 1, std::memory_order_release);
+  shape_.fetch_add(1, std::memory_order_acq_rel);
   for (unsigned i = 0; i < kSlots; ++i) {
     if (moved[i]) lines_[from].slots[i].store(0, std::memory_order_release);
   }

@@ -27,9 +27,10 @@ struct Found {
 /// tuple's keyed hash and places it: of `lines` lines, in (tag mod 2^k), or where the present round
 /// has not split yet in (tag mod 2^(k-1)). Late in a round the lines that have not been split hold twice
 /// what the others do, so every tuple has a second line, which a mix of its tag places; an insert
-/// prefers the first while it is not crowded, then the emptier one. A look-up therefore reads one line
-/// mostly, two for a miss, never more. When both are full the index is split ahead of its turn a few
-/// times, and then the caller must do without.
+/// prefers the first while it is not crowded, then the emptier one, and when both are full moves a tuple
+/// in one of them over to its other line. A look-up therefore reads one line mostly, two for a miss,
+/// never more. Where even that finds no room the caller splits the index ahead of its turn (grow_anyway) a
+/// few times, and then must do without.
 ///
 /// Growth is one line at a time: line s of the 2^k of the round gives up to a new line, s + 2^k, what
 /// the longer address sends there. No rehash: the tag says it.
@@ -39,7 +40,8 @@ struct Found {
 /// its tag alone and never change; a line and the one it splits into have the same. Stripes are locked in
 /// ascending order; the growth lock comes before a stripe and is only ever tried. A split stores the copies, then
 /// publishes the new number of lines, then clears the old slots: a look-up that misses
-/// because of it sees the number changed and looks again. A hit needs no check, since the caller
+/// because of it sees the number changed and looks again. Moving a tuple from its second line to its first
+/// counts in the same word for the same reason; from first to second is the order in which look-ups read. A hit needs no check, since the caller
 /// compares the tuple, which never changes while its entry can be found.
 class Index {
  public:
@@ -63,17 +65,18 @@ class Index {
   /// The published slot with `tag` for which `matches(Found)` is true.
   template <typename Matches>
   std::optional<Found> find(std::uint32_t tag, Matches&& matches, std::uint32_t* restarts) const {
-    std::uint32_t lines = lines_now_.load(std::memory_order_acquire);
+    std::uint64_t shape = shape_.load(std::memory_order_acquire);
     for (;;) {
+      const auto lines = static_cast<std::uint32_t>(shape);
       const std::uint32_t first = first_line(tag, lines);
       const std::uint32_t second = second_line(tag, lines);
       if (const auto found = find_in(lines_[first], tag, matches)) return found;
       if (second != first) {
         if (const auto found = find_in(lines_[second], tag, matches)) return found;
       }
-      const std::uint32_t again = lines_now_.load(std::memory_order_acquire);
-      if (again == lines) return std::nullopt;
-      lines = again;
+      const std::uint64_t again = shape_.load(std::memory_order_acquire);
+      if (again == shape) return std::nullopt;
+      shape = again;
       ++*restarts;
     }
   }
@@ -98,7 +101,7 @@ class Index {
   /// Like find(), but reservations count as well; `matches(Found)`.
   template <typename Matches>
   std::optional<Found> find_locked(std::uint32_t tag, Matches&& matches) const {
-    const std::uint32_t lines = lines_now_.load(std::memory_order_acquire);
+    const std::uint32_t lines = this->lines();
     for (const std::uint32_t at : {first_line(tag, lines), second_line(tag, lines)}) {
       for (const auto& slot : lines_[at].slots) {
         const Slot value = unpack(slot.load(std::memory_order_relaxed));
@@ -107,7 +110,7 @@ class Index {
     }
     return std::nullopt;
   }
-  /// False when both lines are full.
+  /// False when both lines are full of tuples that have nowhere else to go.
   bool insert(std::uint32_t tag, Found found, bool reserved);
   /// False when it was not there.
   bool erase(std::uint32_t tag, Found found);
@@ -121,7 +124,9 @@ class Index {
   /// Splits `count` lines whether it is needed or not.
   void grow_anyway(unsigned count);
 
-  std::uint32_t lines() const { return lines_now_.load(std::memory_order_acquire); }
+  std::uint32_t lines() const {
+    return static_cast<std::uint32_t>(shape_.load(std::memory_order_acquire));
+  }
   std::uint64_t tuples() const { return tuples_.load(std::memory_order_relaxed); }
   void fault_ahead();
   std::uint64_t memory_bytes() const { return std::uint64_t{lines()} * sizeof(Line); }
@@ -139,7 +144,7 @@ class Index {
   /// Tuples a line at which the next one is split: two slots a connection, 16 bytes at this load are
   /// 24 bytes a connection.
   static constexpr double kSplitLoad = 5.4;
-  static constexpr unsigned kCrowded = 6;  // Slots in use from which the emptier line is preferred.
+  static constexpr unsigned kCrowded = 7;  // Slots in use from which the emptier line is preferred.
 
   struct Slot {
     std::uint64_t word;
@@ -191,12 +196,16 @@ class Index {
 
   bool split_next(bool anyway);
   std::atomic<std::uint64_t>* free_slot(std::uint32_t tag) const;
+  /// Makes room in one of the tag's full lines; null when that can't be done.
+  std::atomic<std::uint64_t>* displace(std::uint32_t tag);
   std::atomic<std::uint64_t>* slot_of(std::uint32_t tag, Found found) const;
 
   const Mapping mapping_;
   Line* const lines_;
   const std::uint32_t max_lines_;
-  std::atomic<std::uint32_t> lines_now_;
+  /// Low half: lines in use, which also says where the next split is. High half: counts the tuples that
+  /// were moved to an earlier place in the order of look-ups.
+  std::atomic<std::uint64_t> shape_;
   std::uint32_t faulted_lines_;  // The control thread's.
   alignas(64) std::atomic<std::uint64_t> tuples_{0};
   SpinLock growth_;

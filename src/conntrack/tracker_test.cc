@@ -173,7 +173,7 @@ TEST_F(TrackerTest, FlushAndDumpInSteps) {
 
 TEST_F(TrackerTest, InTheSameBatchAnswerAndSuccessorWait) {
   TestPacket second{wire::FrameSpec{}};
-  TestPacket other{wire::FrameSpec{.src_port = 7}};
+  TestPacket other{wire::FrameSpec{.dst = "198.51.100.9", .src_port = 7}};
   packet::Batch batch = batch_of(now_, {&request_, &second, &answer_, &other});
   packet::Batch later;
   tracker_->track(batch, later);
