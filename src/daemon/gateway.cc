@@ -70,7 +70,7 @@ Result<void> Gateway::open_control() {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(settings_.socket).parent_path(), error);
   auto control = engine::ControlPlane::open(
-      *engine_, {.socket_path = settings_.socket, .access = {.readers = *readers, .changers = *changers}});
+      *engine_, {.socket_path = settings_.socket, .access = {.readers = *readers, .changers = *changers}}, boot_time);
   if (!control) return std::unexpected(control.error());
   control_ = std::move(*control);
 

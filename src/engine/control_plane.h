@@ -2,6 +2,8 @@
 
 #include <memory>
 
+#include "control/ctnetlink/ctnetlink.h"
+#include "control/ctnetlink/events.h"
 #include "control/nftables/nftables.h"
 #include "control/own/own.h"
 #include "control/server/server.h"
@@ -13,8 +15,9 @@ namespace weir::engine {
 /// Whoever calls serve_once() is the control thread.
 class ControlPlane {
  public:
-  /// Errors: EADDRINUSE when another engine serves this socket.
-  static Result<std::unique_ptr<ControlPlane>> open(Engine& engine, const control::Server::Options& options);
+  /// `now` reads the engine's clock. Errors: EADDRINUSE when another engine serves this socket.
+  static Result<std::unique_ptr<ControlPlane>> open(Engine& engine, const control::Server::Options& options,
+                                                    Time (*now)() = boot_time);
 
   control::Server& server() { return *server_; }
 
@@ -22,12 +25,15 @@ class ControlPlane {
   void serve_once(Duration wait);
 
  private:
-  ControlPlane(Engine& engine, std::unique_ptr<control::Server> server);
+  ControlPlane(Engine& engine, std::unique_ptr<control::Server> server, Time (*now)());
 
   Engine& engine_;
   std::unique_ptr<control::Server> server_;
   control::Nftables nftables_;
+  control::Ctnetlink ctnetlink_;
+  control::ConnectionEvents events_;
   control::OwnSubsystem own_;
+  bool has_more_events_ = false;
 };
 
 }  // namespace weir::engine

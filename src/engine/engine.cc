@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include "base/random.h"
+#include "conntrack/control.h"
 
 namespace weir::engine {
 namespace {
@@ -82,32 +83,16 @@ void Engine::control_turn() {
   neighbours_->collect();
 }
 
-template <typename Goes>
-std::size_t Engine::flush_connections(Time now, Goes&& goes) {
-  std::size_t count = 0;
-  for (std::uint32_t number = 1; number < conntrack_->arena().used_end(); ++number) {
-    std::optional<conntrack::Snapshot> connection;
-    {
-      const EpochGuard guard(conntrack_->epochs(), control_participant());
-      connection = conntrack_->snapshot(number, now);
-    }
-    if (!connection || !goes(*connection)) continue;
-    const conntrack::Change change{.kind = conntrack::Change::Kind::remove, .number = number, .generation = connection->generation};
-    std::uint64_t ticket = 0;
-    const std::uint32_t owner = conntrack_->arena()[number].owner;
-    if (conntrack_->tracker(owner).post(change, ticket)) ++count;
-  }
-  return count;
-}
-
 std::size_t Engine::flush_masqueraded(std::uint32_t ifindex, Time now) {
-  return flush_connections(now, [&](const conntrack::Snapshot& c) { return nat::goes_with_link(c, ifindex); });
+  conntrack::Control control(*conntrack_, control_participant());
+  return control.flush(now, 0, [&](const conntrack::Snapshot& c) { return nat::goes_with_link(c, ifindex); });
 }
 
 std::size_t Engine::flush_masqueraded(std::uint32_t ifindex, wire::Family family, const wire::Address& address,
                                       Time now) {
-  return flush_connections(
-      now, [&](const conntrack::Snapshot& c) { return nat::goes_with_address(c, ifindex, family, address); });
+  conntrack::Control control(*conntrack_, control_participant());
+  return control.flush(
+      now, 0, [&](const conntrack::Snapshot& c) { return nat::goes_with_address(c, ifindex, family, address); });
 }
 
 }  // namespace weir::engine

@@ -77,7 +77,7 @@ class Engine final : public control::StatsSource {
   void control_turn();
 
   /// Deletes the masqueraded connections that go with a link, or with an address of it
-  /// (nf_nat_masquerade's notifiers). On the control thread. Returns how many.
+  /// (nf_nat_masquerade's notifiers). On the control thread, while the workers run. Returns how many.
   std::size_t flush_masqueraded(std::uint32_t ifindex, Time now);
   std::size_t flush_masqueraded(std::uint32_t ifindex, wire::Family family, const wire::Address& address, Time now);
 
@@ -91,8 +91,6 @@ class Engine final : public control::StatsSource {
   };
 
   Engine() = default;
-  template <typename Goes>
-  std::size_t flush_connections(Time now, Goes&& goes);
 
   Options options_;
   std::unique_ptr<conntrack::Table> conntrack_;

@@ -101,6 +101,7 @@ void Path::from_wire(Batch& batch) {
 void Path::forward(Batch& batch) {
   prepare_forward(batch);
   run_chains(batch, Hook::forward, priority::kFirst, priority::kLast);
+  for (Packet* packet : batch) sign_options(*packet);
   counters_.forwarded.add(batch.size());
   postrouting(batch);
 }
@@ -257,6 +258,7 @@ void Path::track(Batch& batch, Batch& later) {
 /// Where to: on to another port, or up to the host.
 void Path::route(Batch& batch, Batch& local) {
   keep(batch, [&](Packet* packet) {
+    if (!accept_options(*packet)) return drop(packet, Drop::bad_ip_options), false;
     const ForwardDecision may = check_forwarding(*packet);
     if (may.forwarding == Forwarding::refused) {
       if (may.needs_scope_error) answer(*packet, wire::icmpv6::kUnreachable, wire::icmpv6::kBeyondScope);

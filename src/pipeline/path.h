@@ -80,6 +80,8 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
   // The way out: path_send.cc.
   void apply_route(packet::Packet& packet, const routing::Route& route);
   bool check_size(packet::Packet& packet);
+  bool accept_options(const packet::Packet& packet);
+  void sign_options(packet::Packet& packet);
   void transmit(packet::Packet* packet);
   void send_to_next_hop(packet::Packet* packet);
   void deliver(packet::Packet* packet);

@@ -1,9 +1,11 @@
 // The way out of the path: size, next hop, link header, port or host.
 #include <array>
 
+#include "pipeline/forward_check.h"
 #include "pipeline/path.h"
 #include "wire/ethernet.h"
 #include "wire/icmp.h"
+#include "wire/ipv4.h"
 
 namespace weir::pipeline {
 
@@ -42,6 +44,24 @@ bool Path::check_size(Packet& packet) {
   if (packet.path_mtu == 0 || fragments::fits(packet, packet.path_mtu) != fragments::Fit::too_big) return true;
   answer_too_big(packet);
   return false;
+}
+
+/// ip_rcv_options: source routes end here, malformed options get an answer.
+bool Path::accept_options(const Packet& packet) {
+  if (packet.l4_offset <= packet.l3_offset + sizeof(wire::Ipv4) || packet.family != wire::Family::ip) return true;
+  const Ipv4Options options = check_ipv4_options(packet);
+  if (options.verdict == Ipv4Options::Verdict::malformed) {
+    answer(packet, wire::icmp::kParameterProblem, 0, std::uint32_t{options.pointer} << 24);
+  }
+  return options.verdict == Ipv4Options::Verdict::fine;
+}
+
+/// ip_forward_options: the router writes itself into record-route and timestamp options.
+void Path::sign_options(Packet& packet) {
+  if (packet.l4_offset <= packet.l3_offset + sizeof(wire::Ipv4) || packet.family != wire::Family::ip) return;
+  const auto day = std::chrono::duration_cast<std::chrono::milliseconds>(context_.wall % std::chrono::days(1));
+  const wire::Address own = view_->interface_address(packet.out_ifindex, packet.family, packet.next_hop);
+  update_ipv4_options(packet, check_ipv4_options(packet), own.v4(), static_cast<std::uint32_t>(day.count()));
 }
 
 /// Calls `send` with the packet, or with the pieces that it must be cut into.
