@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "conntrack/proto/tcp_phase.h"
 #include "wire/tcp.h"
@@ -161,7 +162,8 @@ TcpFit beyond_window(Check& check) {
   return check.outside(TcpFit::What::ignored, Reason::tcp_overshot_window);
 }
 
-TcpFit compare(Check& check) {
+/// What is to become of a segment that lies outside; nothing when it lies inside.
+std::optional<TcpFit> compare(Check& check) {
   if (!is_before(check.seq, check.sender.max_end + 1)) return beyond_window(check);
   if (!is_before(check.sack, check.receiver.end + 1)) {
     return check.outside(TcpFit::What::invalid, Reason::tcp_ack_of_unseen_data);
@@ -172,7 +174,7 @@ TcpFit compare(Check& check) {
   if (!is_after(check.sack, check.oldest_ack())) {
     return check.outside(TcpFit::What::ignored, Reason::tcp_ack_too_old);
   }
-  return {};
+  return std::nullopt;
 }
 
 void learn_from(Check& check) {
@@ -257,8 +259,7 @@ TcpFit fit_window(TcpState& state, const TcpSegment& segment, Direction directio
 
   if (introduce_sender(check)) return {};
   complete_numbers(check);
-  const TcpFit fit = compare(check);
-  if (fit.what != TcpFit::What::fits) return fit;
+  if (const auto outside = compare(check)) return *outside;
   learn_from(check);
   count_retransmissions(check);
   return {};
