@@ -119,6 +119,12 @@ std::uint32_t Set::told_count() const {
   return is_of_intervals ? count() / 2 : count();
 }
 
+std::uint32_t Set::ranges_at_most() const {
+  const std::uint32_t size = description_.size;
+  if (size == 0 || description_.fields.count > 1) return size;
+  return size > UINT32_MAX / 4 ? 0 : 2 * size + 1;
+}
+
 std::optional<ElementView> Set::get(Bytes key, Bytes key_end, std::uint32_t flags,
                                     const sets::View& view) const {
   if (hash_ && !(flags & NFT_SET_ELEM_CATCHALL)) {

@@ -360,7 +360,6 @@ Result<void> ElementsEdit::add_hashed(NewElement& element, bool exclusive) {
 }
 
 Result<void> ElementsEdit::add_range(NewElement& element, bool exclusive) {
-  const std::uint32_t limit = set_->description().size;
   auto made =
       std::make_unique<RangeElement>(set_->layout(), element.key, element.key_end, element.flags);
   if (element.timeout != Duration{}) {
@@ -386,7 +385,9 @@ Result<void> ElementsEdit::add_range(NewElement& element, bool exclusive) {
   notice_->items.push_back(
       {.hashed = 0, .range = added.element, .range_key = std::move(element.key)});
   ++set_->pending.arriving;
-  if (limit && set_->ranges()->count() + set_->pending.arriving > limit + set_->pending.leaving) {
+  const std::uint32_t most = set_->ranges_at_most();
+  if (most != 0 &&
+      set_->ranges()->count() + set_->pending.arriving > most + set_->pending.leaving) {
     return std::unexpected(Error{ENFILE, "the set is full"});
   }
   return {};

@@ -371,8 +371,11 @@ Result<void> new_elements(Edit& edit) {
   rules::ElementsEdit elements(edit.ruleset, edit.transaction, subject->set, NFT_MSG_NEWSETELEM,
                                edit.ruleset.now());
   for (const netlink::Attribute& nest : attributes->nested(NFTA_SET_ELEM_LIST_ELEMENTS)) {
+    // Whatever is wrong with an element, the kernel blames the element as a whole.
     auto element = parse_element(nest, *subject->set, context);
-    if (!element) return std::unexpected(element.error());
+    if (!element) {
+      return std::unexpected(nest.error(element.error().code, element.error().text));
+    }
     if (auto added = elements.add(std::move(*element), edit.has(NLM_F_EXCL)); !added) {
       return std::unexpected(nest.error(added.error().code, added.error().text));
     }
