@@ -129,7 +129,6 @@ class Reservation final : public Claims {
 struct Nat::Setup {
   Tracker& tracker;
   Connection connection;
-  Manip manip;
   const Range& range;
   Time now;
   Reservation claims;
@@ -239,7 +238,6 @@ bool Nat::setup(Tracker& tracker, Packet& packet, Manip manip, const Range& aske
                           : asked;
   Setup setup{.tracker = tracker,
               .connection = connection,
-              .manip = manip,
               .range = range,
               .now = now,
               .claims = Reservation({table_, port_maps_, key_}, tracker, connection.number(), now),
