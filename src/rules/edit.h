@@ -39,8 +39,8 @@ struct RulePlace {
   Where where = Where::last;
   Rule* anchor = nullptr;  // before, after, replace.
 };
-/// Puts a rule into its chain, allots its handle, and takes what it refers to. Replacing deletes the anchor, takes over its
-/// handle and place, and tells listeners of both.
+/// Puts a rule, whose handle is set, into its chain and takes what it refers to. Replacing deletes the anchor and takes over its
+/// place; the handle has to be the anchor's then.
 Rule& add_rule(Ruleset& ruleset, Transaction& transaction, Chain& chain, std::shared_ptr<Rule> rule,
                const RulePlace& place);
 void delete_rule(Ruleset& ruleset, Transaction& transaction, Rule& rule);

@@ -70,12 +70,7 @@ Rule& add_rule(Ruleset& ruleset, Transaction& transaction, Chain& chain, std::sh
                const RulePlace& place) {
   Rule& added = *rule;
   added.chain = &chain;
-  if (place.where == RulePlace::Where::replace) {
-    added.handle = place.anchor->handle;
-    delete_rule(ruleset, transaction, *place.anchor);
-  } else {
-    added.handle = chain.table->next_handle();
-  }
+  if (place.where == RulePlace::Where::replace) delete_rule(ruleset, transaction, *place.anchor);
   added.at = chain.rules.emplace(place_of(chain, place), std::move(rule), false);
   show(added);
   transaction.record<RuleAdded>(added);

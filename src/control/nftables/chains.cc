@@ -90,10 +90,12 @@ Result<void> update(Edit& edit, const netlink::Attributes& attributes, rules::Ch
     if (!chain.base) return std::unexpected(attributes.error(name_type, EEXIST, ""));
     const auto base = parse_base(attributes, chain.table->family);
     if (!base) return std::unexpected(base.error());
-    const bool is_same = base->type == chain.base->type && base->hook == chain.base->hook &&
-                         base->priority == chain.base->priority &&
-                         base->devices == chain.base->devices;
-    if (!is_same) return std::unexpected(attributes.error(name_type, EEXIST, ""));
+    if (base->hook != chain.base->hook || base->priority != chain.base->priority) {
+      return std::unexpected(Error{EOPNOTSUPP, "hook and priority of a chain can't change"});
+    }
+    if (base->type != chain.base->type || base->devices != chain.base->devices) {
+      return std::unexpected(attributes.error(name_type, EEXIST, ""));
+    }
   }
   rules::ChainUpdate change{.policy = policy, .counters = {}, .new_name = {}};
   if (attributes.has(NFTA_CHAIN_HANDLE) && attributes.has(NFTA_CHAIN_NAME)) {
@@ -230,10 +232,15 @@ Result<void> delete_chain(Edit& edit) {
     return std::unexpected(attributes->error(
         NFTA_CHAIN_HOOK, EOPNOTSUPP, "weir can't take single devices from a chain"));
   }
+  const std::uint16_t blamed =
+      attributes->has(NFTA_CHAIN_HANDLE) ? NFTA_CHAIN_HANDLE : NFTA_CHAIN_NAME;
   if (edit.has(NLM_F_NONREC) && (*chain)->use > 0) {
-    return std::unexpected(Error{EBUSY, "the chain is in use"});
+    return std::unexpected(attributes->error(blamed, EBUSY, "the chain is in use"));
   }
-  return rules::delete_chain(edit.ruleset, edit.transaction, **chain);
+  if (auto result = rules::delete_chain(edit.ruleset, edit.transaction, **chain); !result) {
+    return std::unexpected(attributes->error(blamed, result.error().code, result.error().text));
+  }
+  return {};
 }
 
 Result<void> get_chains(Query& query) {

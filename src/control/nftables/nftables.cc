@@ -120,7 +120,9 @@ Result<void> Nftables::handle(const Request& request, Reply& reply) {
 Result<void> Nftables::apply(const Request& request) {
   if (!transaction_) {
     transaction_.emplace(ruleset_.begin());
-    first_sequence_ = request.message.sequence();
+    first_ = {.port_id = request.port_id,
+              .sequence = request.message.sequence(),
+              .flags = request.message.flags()};
   }
   transaction_->set_requester({.port_id = request.port_id,
                                .sequence = request.message.sequence(),
@@ -165,19 +167,20 @@ void Nftables::publish(const rules::Transaction& transaction) {
 }
 
 void Nftables::publish_generation(const Request& request) {
-  if (!publisher_.has_listeners(NFNLGRP_NFTABLES) && !request.wants_echo()) return;
+  const bool wants_echo = first_.flags & NLM_F_ECHO;
+  if (!publisher_.has_listeners(NFNLGRP_NFTABLES) && !wants_echo) return;
   netlink::Buffer buffer;
   netlink::Writer writer(buffer);
   nftables::write_generation(writer,
                              {.message = NFT_MSG_NEWGEN,
-                              .sequence = first_sequence_,
+                              .sequence = first_.sequence,
                               .port_id = request.port_id,
                               .generation = ruleset_.generation()},
                              request.peer);
   publisher_.publish({.group = NFNLGRP_NFTABLES,
                       .datagram = buffer,
                       .port_id = request.port_id,
-                      .echo = request.wants_echo()});
+                      .echo = wants_echo});
 }
 
 }  // namespace weir::control

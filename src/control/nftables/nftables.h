@@ -38,7 +38,7 @@ class Nftables final : public Subsystem, private Batches {
   rules::Ruleset& ruleset_;
   Publisher& publisher_;
   std::optional<rules::Transaction> transaction_;  // Open while a batch is.
-  std::uint32_t first_sequence_ = 0;               // Of the batch's first message: its NEWGEN carries it.
+  rules::Requester first_;                         // The batch's first message: its NEWGEN answers that.
 };
 
 }  // namespace weir::control

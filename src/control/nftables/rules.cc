@@ -79,8 +79,10 @@ Result<rules::RulePlace> find_place(Edit& edit, rules::Chain& chain,
 }
 
 Result<std::shared_ptr<rules::Rule>> parse_rule(const netlink::Attributes& attributes,
-                                                rules::ParseContext& context) {
+                                                rules::ParseContext& context,
+                                                std::uint64_t handle) {
   auto rule = std::make_shared<rules::Rule>();
+  rule->handle = handle;
   for (const netlink::Attribute& nest : attributes.nested(NFTA_RULE_EXPRESSIONS)) {
     if (nest.type() != NFTA_LIST_ELEM) {
       return std::unexpected(nest.error(EINVAL, "not an expression"));
@@ -89,7 +91,12 @@ Result<std::shared_ptr<rules::Rule>> parse_rule(const netlink::Attributes& attri
       return std::unexpected(nest.error(EINVAL, "a rule of more than 128 expressions"));
     }
     auto expression = rules::parse_expression(nest, context);
-    if (!expression) return std::unexpected(expression.error());
+    if (!expression) {
+      // The whole expression is to blame, not the attribute within: nft knows the places of expressions.
+      Error error = expression.error();
+      error.offset = nest.offset();
+      return std::unexpected(std::move(error));
+    }
     rule->expressions.push_back(std::move(*expression));
   }
   const Bytes userdata = attributes.raw(NFTA_RULE_USERDATA);
@@ -193,7 +200,10 @@ Result<void> new_rule(Edit& edit) {
                               .transaction = edit.transaction,
                               .table = **table,
                               .chain = *chain};
-  auto rule = parse_rule(*attributes, context);
+  // As in the kernel, a rule that is refused for its expressions has used up a handle.
+  const bool replaces = place->where == rules::RulePlace::Where::replace;
+  const std::uint64_t handle = replaces ? place->anchor->handle : (*table)->next_handle();
+  auto rule = parse_rule(*attributes, context, handle);
   if (!rule) return std::unexpected(rule.error());
   rules::Rule& added =
       rules::add_rule(edit.ruleset, edit.transaction, **chain, std::move(*rule), *place);
