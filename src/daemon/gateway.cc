@@ -61,6 +61,7 @@ Result<void> Gateway::open_control() {
   engine::Options options;
   options.workers = settings_.workers;
   options.conntrack.max = settings_.conntrack_max;
+  options.conntrack.wall_offset = wall_time() - boot_time().time_since_epoch();
   options.log = &rule_log_;
   auto engine = engine::Engine::create(options, boot_time());
   if (!engine) return std::unexpected(engine.error());
@@ -74,6 +75,8 @@ Result<void> Gateway::open_control() {
   if (!control) return std::unexpected(control.error());
   control_ = std::move(*control);
 
+  engine_->neighbours().set_waker(
+      [](void* server) { static_cast<control::Server*>(server)->wake(); }, &control_->server());
   auto mirror = routing::Mirror::open(engine_->routing(), engine_->neighbours(), this);
   if (!mirror) return std::unexpected(mirror.error());
   mirror_ = std::move(*mirror);
@@ -163,6 +166,11 @@ void Gateway::link_changed(const routing::Link& link) {
   for (std::uint16_t port = 0; port < devices_.size(); ++port) {
     if (devices_[port] == nullptr && settings_.ports[port].device == link.name) reopen_port(port);
   }
+}
+
+/// Somebody may hold packets for it.
+void Gateway::neighbour_changed(const routing::NeighbourKey&, const routing::Neighbour&) {
+  for (const auto& thread : threads_) thread->wake();
 }
 
 void Gateway::close_port(std::uint16_t port) {

@@ -48,6 +48,7 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   void address_gone(const routing::InterfaceAddress& address) override;
   void link_gone(const routing::Link& link, bool is_removed) override;
   void link_changed(const routing::Link& link) override;
+  void neighbour_changed(const routing::NeighbourKey& key, const routing::Neighbour& neighbour) override;
   // control::Watcher
   void on_readable() override;
 
