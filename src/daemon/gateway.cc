@@ -75,8 +75,6 @@ Result<void> Gateway::open_control() {
   if (!control) return std::unexpected(control.error());
   control_ = std::move(*control);
 
-  engine_->neighbours().set_waker(
-      [](void* server) { static_cast<control::Server*>(server)->wake(); }, &control_->server());
   auto mirror = routing::Mirror::open(engine_->routing(), engine_->neighbours(), this);
   if (!mirror) return std::unexpected(mirror.error());
   mirror_ = std::move(*mirror);

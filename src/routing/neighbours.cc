@@ -180,7 +180,6 @@ void Neighbours::ask(const NeighbourKey& key) {
   const std::uint64_t one = 1;
   // Fails only when the counter is full, and then it is readable anyway.
   [[maybe_unused]] const ssize_t written = write(question_fd_, &one, sizeof one);
-  if (waker_ != nullptr) waker_(waker_context_);
 }
 
 bool Neighbours::take_question(NeighbourKey& key) {

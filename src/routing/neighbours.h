@@ -72,13 +72,6 @@ class Neighbours {
   /// Changes whenever any entry changes: held packets are looked at again only then.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
-  /// How to tell the control thread that a question waits; called by workers. Before they start.
-  using Waker = void (*)(void* context);
-  void set_waker(Waker waker, void* context) {
-    waker_ = waker;
-    waker_context_ = context;
-  }
-
   // The control thread.
 
   void set(const NeighbourKey& key, NeighbourState state, const Mac& mac);
