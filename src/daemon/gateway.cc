@@ -78,7 +78,8 @@ Result<void> Gateway::open_control() {
   auto mirror = routing::Mirror::open(engine_->routing(), engine_->neighbours(), this);
   if (!mirror) return std::unexpected(mirror.error());
   mirror_ = std::move(*mirror);
-  return control_->server().watch(mirror_->fd(), *this);
+  if (auto watched = control_->server().watch(mirror_->fd(), *this); !watched) return watched;
+  return control_->server().watch(engine_->neighbours().question_fd(), *this);  // turn() takes the questions.
 }
 
 Result<void> Gateway::open_ports() {
