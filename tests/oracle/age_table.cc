@@ -1,13 +1,13 @@
 #include "tests/oracle/age_table.h"
 
-#include <algorithm>
-#include <memory>
-#include <vector>
-
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
 
 namespace weir::test {
 
@@ -76,11 +76,11 @@ Result<void> age_table(Duration time) {
   }
   std::vector<char> buffer(8192);
   std::vector<Entry> entries;
-  const auto dumped =
-      exchange(socket.get(), start(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC), read_entry, &entries);
+  const auto dumped = exchange(
+      socket.get(), start(buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC), read_entry, &entries);
   if (!dumped) return dumped;
-  const auto seconds = static_cast<std::uint32_t>(
-      std::chrono::duration_cast<std::chrono::seconds>(time).count());
+  const auto seconds =
+      static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(time).count());
   for (const Entry& entry : entries) {
     nlmsghdr* const message = start(buffer, IPCTNL_MSG_CT_NEW, NLM_F_ACK, entry.family);
     mnl_attr_put(message, CTA_TUPLE_ORIG | NLA_F_NESTED, entry.tuple.size(), entry.tuple.data());

@@ -5,8 +5,8 @@
 
 namespace weir::test {
 
-/// Makes every conntrack entry of this namespace older: takes `time` off its remaining timeout by ctnetlink;
-/// entries whose time is over expire.
+/// Makes every conntrack entry of this namespace older: takes `time` off its remaining timeout by
+/// ctnetlink; entries whose time is over expire.
 Result<void> age_table(Duration time);
 
 }  // namespace weir::test

@@ -1,24 +1,18 @@
 #pragma once
 
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "tests/oracle/gateway_namespace.h"
 #include "tests/support/driver.h"
 
 namespace weir::test {
 
-/// The oracle: the kernel's own netfilter, as a gateway in a network namespace.
+/// The oracle: the kernel's own netfilter, as a gateway in a network namespace. AF_PACKET sockets
+/// at the peers' ends of the wires put frames in and take what comes out.
 ///
-/// The calling process enters a new namespace of its own, the gateway's, and makes another for the
-/// peers; neither has a name, so both vanish with the process and nothing is left behind. Each port is
-/// a veth pair. At the peers' ends nothing is configured: AF_PACKET sockets put frames in and take what
-/// comes out. Checksum offload is off, so every checksum on the wire is a finished one. Neighbours are
-/// permanent entries, so that no scenario waits for ARP.
-///
-/// Sending runs the gateway's whole receive path before it returns, mostly; collect() therefore only
-/// waits long enough to notice what a busy machine delays.
+/// Sending runs the gateway's whole receive path before it returns, mostly; collect() therefore
+/// only waits long enough to notice what a busy machine delays.
 class KernelDriver final : public Driver {
  public:
   KernelDriver() = default;
@@ -41,15 +35,10 @@ class KernelDriver final : public Driver {
     int socket = -1;  // At the peer's end; lives in the peers' namespace.
   };
 
-  Result<void> make_namespaces();
-  Result<void> make_links(const Network& network);
   Result<void> open_wires(const Network& network);
-  Result<void> configure(const Network& network);
-  Result<void> add_rules(const Network& network);
   void drain(std::vector<PortFrame>& frames);
 
-  int peers_ = -1;  // Namespaces.
-  int gateway_ = -1;
+  GatewayNamespace namespace_;
   std::vector<Wire> wires_;
 };
 

@@ -1,6 +1,11 @@
 // Plays scenarios and compares what happens with what they expect. docs/SCENARIOS.md says how
 // scenarios are written; `scenario --help` how this is called.
 
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -10,12 +15,8 @@
 #include <memory>
 #include <sstream>
 
-#include <fmt/format.h>
-#include <poll.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "tests/oracle/kernel_driver.h"
+#include "tests/scenarios/engine_driver.h"
 #include "tests/support/play.h"
 
 namespace weir::test {
@@ -30,7 +31,7 @@ constexpr std::string_view kHelp = R"(usage: scenario [OPTIONS] [NAME…]
 
 Plays the scenarios below --folder, all or those whose names contain one of the NAMEs.
 
-  --driver kernel   which gateway to test (default kernel)
+  --driver DRIVER   which gateway to test: kernel (the oracle) or engine (the default)
   --folder DIR      where the *.scenario files are
   --differences FILE  the list of deliberate differences
   --jobs N          how many to play at once (default 8)
@@ -43,7 +44,7 @@ Plays the scenarios below --folder, all or those whose names contain one of the 
 )";
 
 struct Options {
-  std::string driver = "kernel";
+  std::string driver = "engine";
   fs::path folder = WEIR_SCENARIOS_FOLDER;
   fs::path differences = WEIR_DIFFERENCES_FILE;
   std::size_t jobs = 8;
@@ -99,7 +100,8 @@ Result<std::vector<Scenario>> read_all(const Options& options) {
     if (!is_chosen(options, name)) continue;
     Result<Scenario> scenario = read_scenario(path, name);
     if (!scenario) {
-      return std::unexpected(Error{EINVAL, fmt::format("{}:{}", path.string(), scenario.error().text)});
+      return std::unexpected(
+          Error{EINVAL, fmt::format("{}:{}", path.string(), scenario.error().text)});
     }
     scenarios.push_back(std::move(*scenario));
   }
@@ -120,14 +122,14 @@ Result<void> check_differences(const Options& options, const std::vector<Scenari
       return std::unexpected(Error{EINVAL, scenario.name + ": TCP, NAT and ICMP may not differ"});
     }
     if (text.str().find("{#" + scenario.differs + "}") == std::string::npos) {
-      return std::unexpected(Error{
-          EINVAL, fmt::format("{}: {} has no {{#{}}}", scenario.name, options.differences.string(),
-                              scenario.differs)});
+      return std::unexpected(
+          Error{EINVAL, fmt::format("{}: {} has no {{#{}}}", scenario.name,
+                                    options.differences.string(), scenario.differs)});
     }
   }
   if (count > kMostDifferences) {
-    return std::unexpected(Error{EINVAL, fmt::format("{} scenarios differ, at most {} may", count,
-                                                     kMostDifferences)});
+    return std::unexpected(
+        Error{EINVAL, fmt::format("{} scenarios differ, at most {} may", count, kMostDifferences)});
   }
   return {};
 }
@@ -148,18 +150,24 @@ std::vector<Job> make_jobs(const Options& options, std::vector<Scenario> scenari
   return jobs;
 }
 
+std::unique_ptr<Driver> make_driver(bool is_engine) {
+  if (is_engine) return std::make_unique<EngineDriver>();
+  return std::make_unique<KernelDriver>();
+}
+
 /// A child process plays it: it has namespaces of its own, and a crash costs one scenario.
-Running start(const Job& job) {
+Running start(const Job& job, bool is_engine) {
   std::array<int, 2> ends{};
   if (pipe(ends.data()) != 0) std::abort();
   std::fflush(stdout);
   if (fork() == 0) {
     close(ends[0]);
     alarm(kSecondsPerScenario);
-    KernelDriver driver;
-    const Outcome outcome = play(job.scenario, Side::kernel, driver);
+    const std::unique_ptr<Driver> driver = make_driver(is_engine);
+    const Outcome outcome = play(job.scenario, is_engine ? Side::weir : Side::kernel, *driver);
     const std::string answer = outcome.is_equal() ? "=" : outcome.failure;
-    const ssize_t written = write(ends[1], answer.data(), std::min<std::size_t>(answer.size(), 60000));
+    const ssize_t written =
+        write(ends[1], answer.data(), std::min<std::size_t>(answer.size(), 60000));
     _exit(written < 0 ? 1 : 0);
   }
   close(ends[1]);
@@ -177,12 +185,13 @@ std::string finish(const Running& running) {
   return answer;
 }
 
-Tally play_all(const std::vector<Job>& jobs, std::size_t at_once) {
+Tally play_all(const std::vector<Job>& jobs, std::size_t at_once, bool is_engine) {
   Tally tally;
   std::vector<Running> running;
   std::size_t next = 0;
   while (next < jobs.size() || !running.empty()) {
-    while (next < jobs.size() && running.size() < at_once) running.push_back(start(jobs[next++]));
+    while (next < jobs.size() && running.size() < at_once)
+      running.push_back(start(jobs[next++], is_engine));
     std::vector<pollfd> polled;
     for (const Running& child : running) {
       polled.push_back({.fd = child.pipe, .events = POLLIN, .revents = 0});
@@ -192,7 +201,7 @@ Tally play_all(const std::vector<Job>& jobs, std::size_t at_once) {
     if (ready == polled.end()) continue;
     const auto child = running.begin() + (ready - polled.begin());
     const std::string answer = finish(*child);
-    tally.count(*child->job, answer == "="   ? ""
+    tally.count(*child->job, answer == "="    ? ""
                              : answer.empty() ? "the scenario crashed or hung"
                                               : answer);
     running.erase(child);
@@ -231,7 +240,7 @@ bool read_options(Options& options, int count, char** words) {
       return false;
     }
   }
-  return options.driver == "kernel";
+  return options.driver == "kernel" || options.driver == "engine";
 }
 
 int run(const Options& options) {
@@ -245,16 +254,20 @@ int run(const Options& options) {
     return 1;
   }
   if (options.is_list) {
-    for (const Scenario& scenario : *scenarios) fmt::print("{}: {}\n", scenario.name, scenario.title);
+    for (const Scenario& scenario : *scenarios)
+      fmt::print("{}: {}\n", scenario.name, scenario.title);
     return 0;
   }
   const std::vector<Job> jobs = make_jobs(options, std::move(*scenarios));
-  if (const std::string reason = KernelDriver::why_unavailable(); !reason.empty()) {
-    fmt::print("the kernel can't be asked here: {}\n0 passed, 0 failed, {} skipped\n", reason,
-               jobs.size());
+  const bool is_engine = options.driver == "engine";
+  const std::string reason =
+      is_engine ? EngineDriver::why_unavailable() : KernelDriver::why_unavailable();
+  if (!reason.empty()) {
+    fmt::print("the {} can't be tested here: {}\n0 passed, 0 failed, {} skipped\n", options.driver,
+               reason, jobs.size());
     return 0;
   }
-  const Tally tally = play_all(jobs, options.jobs);
+  const Tally tally = play_all(jobs, options.jobs, is_engine);
   fmt::print("{} passed, {} failed\n", tally.passed, tally.failed);
   return tally.failed == 0 && tally.passed != 0 ? 0 : 1;
 }

@@ -23,8 +23,8 @@ struct PortFrame {
 std::array<std::uint8_t, 6> gateway_mac(std::size_t port);
 std::array<std::uint8_t, 6> peer_mac(std::size_t port);
 
-/// A gateway under test: the kernel in a network namespace, or weir's engine in this process. Made for one
-/// scenario and thrown away after it.
+/// A gateway under test: the kernel in a network namespace, or weir's engine in this process. Made
+/// for one scenario and thrown away after it.
 class Driver {
  public:
   virtual ~Driver() = default;
@@ -35,8 +35,8 @@ class Driver {
   /// Puts one frame on the wire at the port's peer.
   virtual Result<void> send(const std::string& port, Bytes frame) = 0;
 
-  /// Everything that came out since the last call, in order for each port. A driver in real time waits
-  /// until `expected` frames that aren't noise are there, then a little for one too many.
+  /// Everything that came out since the last call, in order for each port. A driver in real time
+  /// waits until `expected` frames that aren't noise are there, then a little for one too many.
   virtual std::vector<PortFrame> collect(std::size_t expected) = 0;
 
   /// Lets time pass. The kernel's driver really waits up to three seconds; longer waits age the

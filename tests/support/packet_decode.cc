@@ -1,10 +1,10 @@
-#include <algorithm>
-#include <array>
-
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <net/ethernet.h>
 #include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
 
 #include "tests/support/internet_sum.h"
 #include "tests/support/packet_bytes.h"

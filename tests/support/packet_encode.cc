@@ -1,11 +1,11 @@
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
-
-#include <arpa/inet.h>
-#include <fmt/format.h>
-#include <netinet/in.h>
 
 #include "tests/support/internet_sum.h"
 #include "tests/support/packet_bytes.h"
@@ -14,7 +14,6 @@
 namespace weir::test {
 
 namespace {
-
 
 constexpr std::uint8_t kIcmp = IPPROTO_ICMP;
 constexpr std::uint8_t kIcmp6 = IPPROTO_ICMPV6;
@@ -51,7 +50,8 @@ void set16(ByteString& bytes, std::size_t at, std::uint64_t value) {
   bytes[at + 1] = static_cast<std::uint8_t>(value);
 }
 
-/// Builds one datagram. The first value that can't be read is remembered; the rest is built with zeros.
+/// Builds one datagram. The first value that can't be read is remembered; the rest is built with
+/// zeros.
 class Encoder {
  public:
   explicit Encoder(const Variables& variables) : variables_(variables) {}
@@ -139,8 +139,8 @@ class Encoder {
     return bytes;
   }
 
-  ByteString layer(const Packet& packet, const Layer& layer, ByteString payload,
-                   std::uint8_t next, const ByteString& pseudo) {
+  ByteString layer(const Packet& packet, const Layer& layer, ByteString payload, std::uint8_t next,
+                   const ByteString& pseudo) {
     if (layer.kind == "data") {
       ByteString bytes = hex(*layer.find("hex"));
       bytes.insert(bytes.end(), payload.begin(), payload.end());
@@ -216,7 +216,8 @@ class Encoder {
       std::vector<std::uint64_t> numbers;
       std::size_t begin = 0;
       while (begin <= field.value.size()) {
-        const std::size_t end = std::min(field.value.find_first_of("-,:", begin), field.value.size());
+        const std::size_t end =
+            std::min(field.value.find_first_of("-,:", begin), field.value.size());
         numbers.push_back(number(field.value.substr(begin, end - begin)));
         begin = end + 1;
       }
@@ -264,8 +265,7 @@ class Encoder {
       bytes.insert(bytes.end(), quote.begin(), quote.end());
     }
     bytes.insert(bytes.end(), payload.begin(), payload.end());
-    finish_sum(bytes, 2, layer, is_icmp6 ? pseudo : ByteString{},
-               is_icmp6 ? kIcmp6 : kIcmp);
+    finish_sum(bytes, 2, layer, is_icmp6 ? pseudo : ByteString{}, is_icmp6 ? kIcmp6 : kIcmp);
     return bytes;
   }
 
@@ -275,7 +275,8 @@ class Encoder {
       put16(bytes, (number(layer, "off", 0) & 0xfff8) | (layer.has("mf") ? 1 : 0));
       put32(bytes, number(layer, "id", 0));
     } else {
-      const ByteString content = layer.has("hex") ? hex(*layer.find("hex")) : ByteString{1, 4, 0, 0, 0, 0};
+      const ByteString content =
+          layer.has("hex") ? hex(*layer.find("hex")) : ByteString{1, 4, 0, 0, 0, 0};
       bytes.insert(bytes.end(), content.begin(), content.end());
       while (bytes.size() % 8 != 0) bytes.push_back(0);
       bytes[1] = static_cast<std::uint8_t>(number(layer, "len", bytes.size() / 8 - 1));
@@ -309,7 +310,8 @@ class Encoder {
 
   ByteString ip6_header(const Layer& ip, const ByteString& payload, std::uint8_t next) {
     ByteString bytes;
-    put32(bytes, number(ip, "version", 6) << 28 | number(ip, "tc", 0) << 20 | number(ip, "flow", 0));
+    put32(bytes,
+          number(ip, "version", 6) << 28 | number(ip, "tc", 0) << 20 | number(ip, "flow", 0));
     put16(bytes, number(ip, "len", payload.size()));
     bytes.push_back(static_cast<std::uint8_t>(number(ip, "next", next)));
     bytes.push_back(static_cast<std::uint8_t>(number(ip, "hlim", 64)));
@@ -319,8 +321,8 @@ class Encoder {
     return bytes;
   }
 
-  /// One fragment. Of IPv6 the fragment header goes before everything behind the IPv6 header; to have
-  /// headers before it, write the `frag` layer out.
+  /// One fragment. Of IPv6 the fragment header goes before everything behind the IPv6 header; to
+  /// have headers before it, write the `frag` layer out.
   ByteString piece(const Packet& packet, const Layer& ip, const ByteString& payload,
                    std::uint8_t next) {
     const Packet::Piece& piece = *packet.piece;
@@ -350,7 +352,8 @@ Result<ByteString> encode(const Packet& packet, const Variables& variables) {
   Encoder encoder(variables);
   ByteString bytes = encoder.datagram(packet);
   if (!encoder.error().empty()) {
-    return std::unexpected(Error{EINVAL, fmt::format("{} in '{}'", encoder.error(), describe(packet))});
+    return std::unexpected(
+        Error{EINVAL, fmt::format("{} in '{}'", encoder.error(), describe(packet))});
   }
   return bytes;
 }

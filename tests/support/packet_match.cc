@@ -1,10 +1,10 @@
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
-
-#include <arpa/inet.h>
-#include <fmt/format.h>
 
 #include "tests/support/packet_bytes.h"
 

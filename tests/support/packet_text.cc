@@ -1,13 +1,13 @@
 #include "tests/support/packet_text.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <charconv>
 #include <utility>
-
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "tests/support/packet_words.h"
 
@@ -220,7 +220,8 @@ class Parser {
         packet.layers.rbegin(), packet.layers.rend(),
         [&](const Layer& l) { return is_flag(l.kind, word) || is_field(l.kind, word); });
     if (layer == packet.layers.rend()) {
-      fail(fmt::format("'{}' is neither a field of '{}' nor a layer", word, packet.layers.back().kind));
+      fail(fmt::format("'{}' is neither a field of '{}' nor a layer", word,
+                       packet.layers.back().kind));
     } else if (is_flag(layer->kind, word)) {
       layer->fields.push_back({word, ""});
     } else {

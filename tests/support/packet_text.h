@@ -16,7 +16,8 @@ namespace weir::test {
 ///     ip 10.0.0.2 > 198.51.100.1 ttl 64 tcp 40000 > 80 S seq 1000 mss 1460
 ///
 /// docs/SCENARIOS.md is the language's reference. Here a packet is its layers, outermost first, and
-/// a layer its fields, all kept as text: a value may be a number, an address, hex digits, a variable
+/// a layer its fields, all kept as text: a value may be a number, an address, hex digits, a
+/// variable
 /// ("$port", "$port:1024-2047") or "*".
 struct Field {
   std::string name;
@@ -52,8 +53,8 @@ struct Packet {
   struct Piece {
     std::size_t offset = 0;
     std::size_t length = 0;
-    std::string id;                   // IPv6's fragment id; IPv4's stands in its header.
-    std::optional<bool> more;         // Overrides MF, which otherwise follows from the length.
+    std::string id;            // IPv6's fragment id; IPv4's stands in its header.
+    std::optional<bool> more;  // Overrides MF, which otherwise follows from the length.
   };
   std::optional<Piece> piece;
   std::string link = "host";  // Where the frame is addressed to: host, bcast, mcast or other.

@@ -1,10 +1,10 @@
 #include "tests/support/packet_words.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <span>
-
-#include <fmt/format.h>
 
 namespace weir::test {
 
@@ -46,19 +46,22 @@ struct TypeName {
 };
 
 constexpr std::array kIcmp = {
-    TypeName{"echo-reply", 0},       TypeName{"unreachable", 3},
-    TypeName{"source-quench", 4},    TypeName{"redirect", 5},
-    TypeName{"echo", 8},             TypeName{"time-exceeded", 11},
-    TypeName{"parameter-problem", 12}, TypeName{"timestamp", 13},
-    TypeName{"timestamp-reply", 14},
+    TypeName{"echo-reply", 0},         TypeName{"unreachable", 3}, TypeName{"source-quench", 4},
+    TypeName{"redirect", 5},           TypeName{"echo", 8},        TypeName{"time-exceeded", 11},
+    TypeName{"parameter-problem", 12}, TypeName{"timestamp", 13},  TypeName{"timestamp-reply", 14},
 };
 
 constexpr std::array kIcmp6 = {
-    TypeName{"unreachable", 1},         TypeName{"too-big", 2},
-    TypeName{"time-exceeded", 3},       TypeName{"parameter-problem", 4},
-    TypeName{"echo", 128},              TypeName{"echo-reply", 129},
-    TypeName{"router-solicit", 133},    TypeName{"router-advert", 134},
-    TypeName{"neighbour-solicit", 135}, TypeName{"neighbour-advert", 136},
+    TypeName{"unreachable", 1},
+    TypeName{"too-big", 2},
+    TypeName{"time-exceeded", 3},
+    TypeName{"parameter-problem", 4},
+    TypeName{"echo", 128},
+    TypeName{"echo-reply", 129},
+    TypeName{"router-solicit", 133},
+    TypeName{"router-advert", 134},
+    TypeName{"neighbour-solicit", 135},
+    TypeName{"neighbour-advert", 136},
     TypeName{"redirect", 137},
 };
 
@@ -82,7 +85,8 @@ bool is_any_flag(std::string_view word) {
 }
 
 std::string icmp_type(std::string_view layer, const std::string& word) {
-  const auto names = layer == "icmp" ? std::span<const TypeName>(kIcmp) : std::span<const TypeName>(kIcmp6);
+  const auto names =
+      layer == "icmp" ? std::span<const TypeName>(kIcmp) : std::span<const TypeName>(kIcmp6);
   const auto at = std::ranges::find(names, word, &TypeName::name);
   return at == names.end() ? word : std::to_string(at->type);
 }

@@ -1,8 +1,8 @@
 #include "tests/support/play.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "tests/support/table_line.h"
 
@@ -226,7 +226,8 @@ class Player {
   std::optional<std::string> compare_frame(const Packet& written, const Packet& resolved,
                                            const PortFrame& frame) {
     const std::size_t port = port_number(frame.port);
-    if (written.link == "host" && !std::ranges::equal(peer_mac(port), Bytes(frame.bytes).first(6))) {
+    if (written.link == "host" &&
+        !std::ranges::equal(peer_mac(port), Bytes(frame.bytes).first(6))) {
       return "isn't addressed to the peer's Ethernet address";
     }
     if (written.base == Base::same) return match_exactly(resolved, l3(frame), false, variables_);
@@ -284,7 +285,8 @@ class Player {
     if (!text) {
       fail(text.error().text);
     } else if (has_words(*text, has.words) != has.is_wanted) {
-      fail(fmt::format("the ruleset {} '{}':\n{}", has.is_wanted ? "lacks" : "has", has.words, *text));
+      fail(fmt::format("the ruleset {} '{}':\n{}", has.is_wanted ? "lacks" : "has", has.words,
+                       *text));
     }
   }
 

@@ -14,14 +14,15 @@ struct Outcome {
   bool is_equal() const { return failure.empty(); }
 };
 
-/// Plays the script against the driver up to its first failure. `side` says which engine the driver is, for
-/// expectations that are for one of them only.
+/// Plays the script against the driver up to its first failure. `side` says which engine the driver
+/// is, for expectations that are for one of them only.
 Outcome play(const Scenario& scenario, Side side, Driver& driver);
 
 /// How many expectations the scenario has that `spoil` can turn into wrong ones.
 std::size_t count_expectations(const Scenario& scenario);
 
-/// Makes the scenario's `index`-th expectation wrong, so that playing it must fail. Says what it did.
+/// Makes the scenario's `index`-th expectation wrong, so that playing it must fail. Says what it
+/// did.
 std::string spoil(Scenario& scenario, std::size_t index);
 
 }  // namespace weir::test

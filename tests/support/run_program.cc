@@ -1,14 +1,14 @@
 #include "tests/support/run_program.h"
 
-#include <array>
-#include <cerrno>
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <array>
+#include <cerrno>
 
 extern char** environ;
 
@@ -51,7 +51,8 @@ class Scratch {
 
 }  // namespace
 
-Result<std::string> run_program(const std::vector<std::string>& words, const std::string& input) {
+Result<std::string> run_program(const std::vector<std::string>& words, const std::string& input,
+                                const RunOptions& options) {
   const Scratch in;
   const Scratch out;
   const Scratch err;
@@ -60,23 +61,36 @@ Result<std::string> run_program(const std::vector<std::string>& words, const std
   for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
 
+  std::vector<char*> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
+  for (const std::string& entry : options.environment) {
+    environment.push_back(const_cast<char*>(entry.c_str()));
+  }
+  environment.push_back(nullptr);
+
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in.fd(), 0);
   posix_spawn_file_actions_adddup2(&actions, out.fd(), 1);
   posix_spawn_file_actions_adddup2(&actions, err.fd(), 2);
   pid_t pid = 0;
-  const int code = posix_spawnp(&pid, arguments[0], &actions, nullptr, arguments.data(), environ);
+  const int code =
+      posix_spawnp(&pid, arguments[0], &actions, nullptr, arguments.data(), environment.data());
   posix_spawn_file_actions_destroy(&actions);
   if (code != 0) {
     errno = code;
     return std::unexpected(system_error(words[0]));
   }
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  const int flags = options.meanwhile ? WNOHANG : 0;
+  for (;;) {
+    const pid_t ended = waitpid(pid, &status, flags);
+    if (ended == pid || (ended < 0 && errno != EINTR)) break;
+    if (options.meanwhile) options.meanwhile();
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return out.read_all();
-  return std::unexpected(Error{EINVAL, fmt::format("{}: {}{}", words[0], err.read_all(), out.read_all())});
+  return std::unexpected(
+      Error{EINVAL, fmt::format("{}: {}{}", words[0], err.read_all(), out.read_all())});
 }
 
 }  // namespace weir::test

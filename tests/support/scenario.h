@@ -78,7 +78,8 @@ struct NftCommand {
   std::string words;
 };
 
-/// A change of the network in mid-scenario, in iproute2's words: "address del 203.0.113.1/24 dev wan".
+/// A change of the network in mid-scenario, in iproute2's words: "address del 203.0.113.1/24 dev
+/// wan".
 struct IpCommand {
   std::string words;
 };
@@ -97,8 +98,8 @@ struct Scenario {
   std::vector<Statement> script;
 };
 
-/// Reads the file; `name` is its path below the scenarios' folder without the suffix. An Error's text
-/// begins with the line number.
+/// Reads the file; `name` is its path below the scenarios' folder without the suffix. An Error's
+/// text begins with the line number.
 Result<Scenario> read_scenario(const std::string& path, const std::string& name);
 
 }  // namespace weir::test

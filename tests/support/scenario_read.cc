@@ -1,11 +1,11 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-
-#include <fmt/format.h>
 
 #include "tests/support/scenario.h"
 #include "wire/address.h"
@@ -39,7 +39,8 @@ class Reader {
     for (std::string text; std::getline(file, text);) {
       ++line_;
       read_line(text);
-      if (!error_.empty()) return std::unexpected(Error{EINVAL, fmt::format("{}: {}", line_, error_)});
+      if (!error_.empty())
+        return std::unexpected(Error{EINVAL, fmt::format("{}: {}", line_, error_)});
     }
     if (scenario_.network.ports.empty()) {
       return std::unexpected(Error{EINVAL, fmt::format("{}: no port is described", line_)});

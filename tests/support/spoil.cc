@@ -6,8 +6,8 @@ namespace weir::test {
 
 namespace {
 
-/// Each expectation of a script in turn: every packet that must come out, every step from which nothing
-/// may come, every line of a table, every word looked for in the ruleset.
+/// Each expectation of a script in turn: every packet that must come out, every step from which
+/// nothing may come, every line of a table, every word looked for in the ruleset.
 template <typename Visitor>
 void visit_expectations(Scenario& scenario, const Visitor& visitor) {
   for (Statement& statement : scenario.script) {

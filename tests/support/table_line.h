@@ -6,7 +6,8 @@
 
 namespace weir::test {
 
-/// Compares a scenario's line about a conntrack entry with one that `conntrack -L -o extended` printed.
+/// Compares a scenario's line about a conntrack entry with one that `conntrack -L -o extended`
+/// printed.
 ///
 /// The expected words must appear in the entry in their order; those between them are free, but
 /// [UNREPLIED], [ASSURED], [OFFLOAD] and the like must appear if and only if they are written.
