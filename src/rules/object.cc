@@ -113,7 +113,7 @@ bool Object::take_depleted() {
   return true;
 }
 
-Object& add_object(Ruleset&, Transaction& transaction, Table& table,
+Object& add_object(Ruleset& ruleset, Transaction& transaction, Table& table,
                    std::shared_ptr<Object> object) {
   Object& added = *object;
   added.table = &table;
@@ -122,6 +122,7 @@ Object& add_object(Ruleset&, Transaction& transaction, Table& table,
   ++table.use;
   transaction.record<ObjectAdded>(table, added);
   Notice notice{.message = NFT_MSG_NEWOBJ};
+  notice.table = ruleset.tables.share(table);
   notice.object = std::move(object);
   transaction.notify(std::move(notice));
   return added;
@@ -133,6 +134,7 @@ void delete_object(Ruleset& ruleset, Transaction& transaction, Table& table, Obj
   --table.use;
   transaction.record<ObjectDeleted>(ruleset, table, shared);
   Notice notice{.message = NFT_MSG_DELOBJ};
+  notice.table = ruleset.tables.share(table);
   notice.object = std::move(shared);
   transaction.notify(std::move(notice));
 }

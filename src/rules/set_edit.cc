@@ -86,13 +86,11 @@ Set& add_set(Ruleset& ruleset, Transaction& transaction, Table& table, std::shar
   table.sets.add(set);
   ++table.use;
   transaction.record<SetAdded>(table, added);
-  if (!added.is_anonymous()) {
-    Notice notice;
-    notice.message = NFT_MSG_NEWSET;
-    notice.table = ruleset.tables.share(table);
-    notice.set = std::move(set);
-    transaction.notify(std::move(notice));
-  }
+  Notice notice;
+  notice.message = NFT_MSG_NEWSET;
+  notice.table = ruleset.tables.share(table);
+  notice.set = std::move(set);
+  transaction.notify(std::move(notice));
   return added;
 }
 

@@ -12,8 +12,8 @@
 #include "control/server/server_fixture.h"
 #include "rules/ruleset.h"
 
-/// The real nft against weir's subsystem behind the real server, and against the kernel in a namespace of its own: both
-/// get the same commands and must answer with the same text.
+/// The real nft against weir's subsystem behind the real server, and against the kernel in a
+/// namespace of its own: both get the same commands and must answer with the same text.
 namespace weir::control {
 namespace {
 
@@ -102,8 +102,9 @@ TEST_P(NftRuleset, IsListedAsTheKernelListsIt) {
   both("nft --json list ruleset");
   both("nft -s list ruleset");
   // What is listed can be loaded again.
-  both("sh -c 'nft list ruleset > /tmp/weir-rules-$$ && nft flush ruleset && "
-       "nft -f /tmp/weir-rules-$$ && nft list ruleset; rm /tmp/weir-rules-$$'");
+  both(
+      "sh -c 'nft list ruleset > /tmp/weir-rules-$$ && nft flush ruleset && "
+      "nft -f /tmp/weir-rules-$$ && nft list ruleset; rm /tmp/weir-rules-$$'");
   both("nft flush ruleset");
   EXPECT_EQ(both("nft list ruleset"), "");
 }
@@ -161,8 +162,9 @@ TEST_F(Nft, RefusesAsTheKernelDoes) {
 TEST_F(Nft, BatchAppliesWholeOrNotAtAll) {
   both("nft 'add table inet t; add chain inet t a; add rule inet t a counter'");
   const std::string before = both("nft -a list ruleset");
-  both("nft 'add table inet u; add chain inet t b; add rule inet t b counter; "
-       "delete rule inet t a handle 2; delete chain inet t nosuch'");
+  both(
+      "nft 'add table inet u; add chain inet t b; add rule inet t b counter; "
+      "delete rule inet t a handle 2; delete chain inet t nosuch'");
   EXPECT_EQ(both("nft -a list ruleset"), before);
   // The kernel blames the rule that closes the loop, weir the batch.
   const std::string loop =
@@ -183,6 +185,19 @@ TEST_F(Nft, CheckChangesNothing) {
   EXPECT_EQ(both("nft list ruleset"), "table inet t {\n}\n");
 }
 
+TEST_F(Nft, MonitorHearsOfEveryStep) {
+  const std::string heard = both(
+      "sh -c 'F=$(mktemp); timeout 3 nft monitor > $F & sleep 1; "
+      "nft add table inet t; nft add table inet t; "
+      "nft \"add chain inet t c { type filter hook input priority 0; }\"; nft add chain inet t d; "
+      "nft add rule inet t c tcp dport 1 accept; nft add rule inet t c tcp dport 3 accept; "
+      "nft insert rule inet t c tcp dport 0 accept; nft add rule inet t c position 3 jump d; "
+      "nft replace rule inet t c handle 4 counter; nft delete rule inet t c handle 3; "
+      "nft \"add chain inet t c { policy drop; }\"; nft delete table inet t; "
+      "wait; sed \"s/ by process.*//\" $F; rm $F'");
+  EXPECT_NE(heard.find("delete rule inet t c handle 3"), std::string::npos) << heard;
+}
+
 TEST_F(Nft, EchoesWhatItMade) {
   both("nft add table inet t");
   both("nft add chain inet t c");
@@ -197,6 +212,83 @@ TEST_F(Nft, NamesWhatIsMissing) {
   const Output table = engine_.run("nft add table arp t");
   EXPECT_NE(table.status, 0);
   EXPECT_NE(table.text.find("Operation not supported"), std::string::npos) << table.text;
+}
+
+constexpr const char* kSets =
+    "nft 'add table inet t; add chain inet t x; add counter inet t c { packets 5 bytes 600; }; "
+    "add quota inet t q { over 25 mbytes used 10 bytes; }; "
+    "add set inet t h { type ipv4_addr; elements = { 1.2.3.4 comment \"x\", 5.6.7.8 }; }; "
+    "add set inet t i { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, "
+    "192.168.1.1-192.168.1.9 }; }; "
+    "add set inet t b { type ipv4_addr . inet_service; flags interval; "
+    "elements = { 10.0.0.0/8 . 80-90, 1.1.1.1 . 22 }; }; "
+    "add set inet t few { type ipv4_addr; size 3; flags interval; elements = { 1.0.0.0/8 }; }; "
+    "add map inet t m { type ipv4_addr : mark; elements = { 1.1.1.1 : 5, * : 9 }; }; "
+    "add map inet t v { type inet_service : verdict; elements = { 80 : jump x, 22 : drop }; }'";
+
+TEST_F(Nft, EditsElements) {
+  both(kSets);
+  for (const char* command : {"get element inet t i '{ 10.1.2.3 }'",
+                              "get element inet t h '{ 1.2.3.4 }'",
+                              "get element inet t h '{ 1.2.3.5 }'",
+                              "get element inet t b '{ 10.1.1.1 . 85 }'",
+                              "add element inet t h '{ 1.2.3.4 }'",
+                              "create element inet t h '{ 1.2.3.4 }'",
+                              "add element inet t i '{ 10.2.0.0/16 }'",
+                              "add element inet t i '{ 10.0.0.0/8 }'",
+                              "create element inet t i '{ 10.0.0.0/8 }'",
+                              "add element inet t i '{ 9.0.0.0-10.0.0.5 }'",
+                              "add element inet t b '{ 10.3.0.0/16 . 85 }'",
+                              "create element inet t b '{ 10.0.0.0/8 . 80-90 }'",
+                              "add element inet t few '{ 3.0.0.0/8 }'",
+                              "add element inet t few '{ 5.0.0.0/8 }'",
+                              "add element inet t few '{ 7.0.0.0/8 }'",
+                              "add element inet t m '{ 1.1.1.1 : 6 }'",
+                              "add element inet t m '{ 1.1.1.1 : 5 }'",
+                              "add element inet t m '{ * : 10 }'",
+                              "add element inet t v '{ 443 : jump nosuch }'",
+                              "add element inet t v '{ 443 : goto x }'",
+                              "delete chain inet t x",
+                              "delete element inet t v '{ 443 }'",
+                              "delete element inet t v '{ 444 }'",
+                              "delete element inet t i '{ 10.0.0.0/8 }'",
+                              "delete element inet t i '{ 10.0.0.0/8 }'",
+                              "delete element inet t b '{ 1.1.1.1 . 22 }'",
+                              "delete element inet t m '{ * }'",
+                              "flush set inet t h",
+                              "list set inet t h",
+                              "-j list set inet t i",
+                              "-j list map inet t v",
+                              "-a list ruleset"}) {
+    both(std::string("nft ") + command);
+  }
+}
+
+TEST_F(Nft, ElementsOfABatchComeAndGoTogether) {
+  both(kSets);
+  both(
+      "nft 'flush set inet t h; add element inet t h { 8.8.8.8 }; delete element inet t h { "
+      "8.8.8.8 }; "
+      "add element inet t h { 8.8.8.8, 8.8.4.4 comment \"two\" }; flush set inet t i; "
+      "add element inet t i { 1.0.0.0/8, 2.0.0.0/8, 3.0.0.0-3.0.0.9 }'");
+  const std::string before = both("nft -a list ruleset");
+  both(
+      "nft 'flush set inet t h; add element inet t h { 9.9.9.9 }; flush set inet t i; "
+      "add element inet t i { 77.0.0.0/8 }; delete element inet t b { 10.0.0.0/8 . 80-90 }; "
+      "delete element inet t m { * }; delete element inet t v { 80 }; delete chain inet t nosuch'");
+  EXPECT_EQ(both("nft -a list ruleset"), before);
+}
+
+TEST_F(Nft, ResetsNamedObjects) {
+  both(kSets);
+  both("nft list counters");
+  both("nft reset counters");
+  both("nft reset quotas");
+  both("nft list ruleset");
+  both("nft add rule inet t x counter name c");
+  both("nft delete counter inet t c");
+  both("nft delete quota inet t q");
+  both("nft -a list ruleset");
 }
 
 }  // namespace
