@@ -12,7 +12,7 @@ class ChainAdded final : public Change {
   ChainAdded(Ruleset& ruleset, Chain& chain) : ruleset_(ruleset), chain_(chain) {}
   void commit() override {}
   void undo() override {
-    --chain_.table->use;
+    if (chain_.table->chains.is_shown(chain_)) --chain_.table->use;
     ruleset_.give_slot(chain_.slot);
     chain_.table->chains.erase(chain_);
   }

@@ -11,7 +11,8 @@ void hide(Rule& rule) {
   rule.chain->rules_by_handle.erase(rule.handle);
   rule.chain->compiled.reset();
   --rule.chain->use;
-  rule.release();
+  // When the rule that a binding chain belongs to has been taken back, it has taken the chain and its rules with it.
+  if (rule.chain->table->chains.is_shown(*rule.chain)) rule.release();
 }
 
 void show(Rule& rule) {

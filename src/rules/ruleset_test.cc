@@ -139,6 +139,31 @@ TEST_F(RulesetTest, AbortTakesBackEverything) {
   EXPECT_EQ(run(), VerdictCode::drop);
 }
 
+TEST_F(RulesetTest, ABoundChainComesAndGoesWithItsRule) {
+  Chain& forward = base("f", 0);
+  ASSERT_TRUE(commit());
+  const auto bind = [&]() -> Rule& {
+    Chain& bound = chain("b");
+    bound.flags = NFT_CHAIN_BINDING;
+    rule(bound, VerdictCode::drop);
+    return rule(forward, VerdictCode::jump, "b");
+  };
+  bind();
+  abort();
+  EXPECT_EQ(table_->use, 1u);
+  EXPECT_EQ(forward.use, 0u);
+
+  Rule& jump = bind();
+  ASSERT_TRUE(commit());
+  EXPECT_EQ(run(), VerdictCode::drop);
+  EXPECT_EQ(table_->use, 2u);
+  delete_rule(ruleset_, transaction_, jump);
+  EXPECT_EQ(table_->chains.find("b"), nullptr);
+  abort();
+  EXPECT_NE(table_->chains.find("b"), nullptr);
+  EXPECT_EQ(table_->use, 2u);
+}
+
 TEST_F(RulesetTest, LoopsAndDeepChainsAreRefused) {
   Chain& forward = base("f", 0);
   Chain& a = chain("a");
