@@ -52,7 +52,8 @@ auto destination_key(const RouteEntry& route) {
 
 void insert(std::vector<RouteEntry>& entries, const RouteEntry& route, Database::Place place) {
   const auto same = std::find_if(entries.begin(), entries.end(), [&](const RouteEntry& entry) {
-    const bool is_same_ip6 = route.destination.family == Family::ip6 && have_common_way(entry, route);
+    const bool is_same_ip6 =
+        route.destination.family == Family::ip6 && have_common_way(entry, route);
     return is_same_rank(entry, route) && (place == Database::Place::replace || is_same_ip6);
   });
   if (same != entries.end()) {
@@ -98,8 +99,8 @@ void Database::set(const GlobalSettings& settings) {
   global_ = settings;
 }
 
-/// Keeps the kernel's order: an interface's primary IPv4 addresses of wider scope number first, secondary
-/// ones last (__inet_insert_ifa). The first that fits is the one that the host uses.
+/// Keeps the kernel's order: an interface's primary IPv4 addresses of wider scope number first,
+/// secondary ones last (__inet_insert_ifa). The first that fits is the one that the host uses.
 void Database::set(const InterfaceAddress& address) {
   const auto is_same = [&](const InterfaceAddress& own) {
     return own.ifindex == address.ifindex && own.family == address.family &&
@@ -295,8 +296,7 @@ std::unique_ptr<View> Database::build() {
     const auto settings = settings_.find(ifindex);
     view->settings_.push_back(settings == settings_.end() ? InterfaceSettings{} : settings->second);
   }
-  if (!links_.empty())
-    view->positions_.resize(std::min(links_.rbegin()->first + 1, kDirectLinks));
+  if (!links_.empty()) view->positions_.resize(std::min(links_.rbegin()->first + 1, kDirectLinks));
   for (std::size_t i = 0; i < view->links_.size(); ++i) {
     const std::uint32_t ifindex = view->links_[i].ifindex;
     if (ifindex < view->positions_.size())

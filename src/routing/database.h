@@ -15,8 +15,9 @@ namespace weir::routing {
 
 /// The writer's side of routing: holds everything, edits tables in place, publishes Views.
 ///
-/// One thread edits. Route changes are visible to look-ups at once, the others with the next publish().
-/// Memory that readers may still see is freed by publish() and collect() when their epochs have passed.
+/// One thread edits. Route changes are visible to look-ups at once, the others with the next
+/// publish(). Memory that readers may still see is freed by publish() and collect() when their
+/// epochs have passed.
 class Database {
  public:
   /// `epochs`: the readers'; null when nobody reads while it changes (replay, tests).
@@ -52,8 +53,8 @@ class Database {
   };
   /// Adds a route. One that equals an existing one in everything changes nothing.
   void add(const RouteEntry& route, Place place = Place::append);
-  /// Removes the routes that agree in table, destination, tos, metric, type and next hops. For IPv6 the
-  /// next hops given are taken out of the route that has them, which goes when none is left.
+  /// Removes the routes that agree in table, destination, tos, metric, type and next hops. For IPv6
+  /// the next hops given are taken out of the route that has them, which goes when none is left.
   void remove(const RouteEntry& route);
   /// Makes the routes of all tables of a family exactly these; touches only prefixes that differ.
   void replace_all(wire::Family family, std::vector<RouteEntry> routes);

@@ -1,5 +1,5 @@
-// Which packets that came in are forwarded, kept or refused (ip_route_input_slow, fib_validate_source,
-// ip6_route_input, ip6_forward).
+// Which packets that came in are forwarded, kept or refused (ip_route_input_slow,
+// fib_validate_source, ip6_route_input, ip6_forward).
 
 #include "routing/prefix_trie.h"
 #include "routing/view.h"
@@ -56,8 +56,7 @@ InputDecision View::input_ip(const FlowKey& key) const {
     return dropped(Drop::not_forwardable_source);
   if (is_limited_broadcast(key.dst) || (key.src.is_zero() && key.dst.is_zero()))
     return {Action::local, Drop::none, {.type = RouteType::broadcast}};
-  if (key.src.is_zero() && !is_multicast_ip(key.dst))
-    return dropped(Drop::not_forwardable_source);
+  if (key.src.is_zero() && !is_multicast_ip(key.dst)) return dropped(Drop::not_forwardable_source);
   if (key.dst.is_zero()) return dropped(Drop::not_forwardable_destination);
   if (!interface.route_localnet) {
     if (is_loopback_ip(key.dst)) return dropped(Drop::not_forwardable_destination);
@@ -102,8 +101,8 @@ Drop View::check_source(const FlowKey& key, std::uint32_t out_ifindex) const {
   return is_local(key.family, key.src) ? Drop::not_forwardable_source : Drop::none;
 }
 
-/// Looks up the way back to the source and asks that it leads through the interface the packet came in by
-/// (strict), or that there is one at all (loose). RFC 3704; __fib_validate_source.
+/// Looks up the way back to the source and asks that it leads through the interface the packet came
+/// in by (strict), or that there is one at all (loose). RFC 3704; __fib_validate_source.
 Drop View::check_path_back(const FlowKey& key, std::uint32_t out_ifindex) const {
   const InterfaceSettings& interface = settings(key.iif);
   const bool is_filtered = interface.rp_filter != 0;

@@ -1,5 +1,5 @@
-// The mirror against the kernel that it mirrors: in a network namespace of its own, every key is looked up
-// in weir's tables and by `ip route get`, and both answer alike.
+// The mirror against the kernel that it mirrors: in a network namespace of its own, every key is
+// looked up in weir's tables and by `ip route get`, and both answer alike.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -111,9 +111,12 @@ class Live : public testing::Test {
     }
   }
 
-  void ip(const std::string& arguments) { EXPECT_EQ(run("ip " + arguments), "") << "ip " << arguments; }
+  void ip(const std::string& arguments) {
+    EXPECT_EQ(run("ip " + arguments), "") << "ip " << arguments;
+  }
 
-  /// Two interfaces with addresses of both families; their peers are in the namespace too and are up.
+  /// Two interfaces with addresses of both families; their peers are in the namespace too and are
+  /// up.
   void make_links() {
     for (const std::string name : {"lan", "wan"}) {
       ip("link add " + name + " type veth peer name " + name + "-peer");
@@ -175,8 +178,9 @@ class Live : public testing::Test {
         return {.type = "blackhole"};  // The kernel says EINVAL to all of them.
       route = decision.route;
     }
-    static const char* const kNames[] = {"none",    "unicast",   "local",     "broadcast",   "anycast",
-                                         "multicast", "blackhole", "unreachable", "prohibit"};
+    static const char* const kNames[] = {"none",      "unicast",     "local",
+                                         "broadcast", "anycast",     "multicast",
+                                         "blackhole", "unreachable", "prohibit"};
     Answer answer{.type = kNames[static_cast<int>(route.type)]};
     if (!route.is_found() || route.type >= RouteType::blackhole) return answer;
     answer.dev = name_of(route.out_ifindex);
@@ -225,13 +229,24 @@ class Live : public testing::Test {
 };
 
 const std::vector<std::string> kDestinations = {
-    "10.1.0.1",      "10.1.0.77",     "10.1.0.255",    "10.1.0.0",       "10.1.9.5",
-    "192.0.2.2",     "192.0.2.1",     "192.0.2.255",   "198.51.100.1",   "198.51.100.2",
-    "203.0.113.9",   "8.8.8.8",       "127.0.0.1",     "127.9.9.9",      "10.20.0.5",
-    "10.20.30.5",    "10.20.30.40",   "10.66.0.1",     "10.67.0.1",      "10.68.0.1",
-    "10.69.0.1",     "172.16.5.5",    "172.16.5.200",  "2001:db8:1::1",  "2001:db8:1::99",
-    "2001:db8:2::1", "2001:db8:5::1", "2001:db8:66::1", "2001:db8:67::1", "2001:db8:68::1",
-    "2001:4860::1",  "fd00:2::9",     "fd00:9::9",     "::1",            "2001:db8:5:1::7",
+    "10.1.0.1",        "10.1.0.77",
+    "10.1.0.255",      "10.1.0.0",
+    "10.1.9.5",        "192.0.2.2",
+    "192.0.2.1",       "192.0.2.255",
+    "198.51.100.1",    "198.51.100.2",
+    "203.0.113.9",     "8.8.8.8",
+    "127.0.0.1",       "127.9.9.9",
+    "10.20.0.5",       "10.20.30.5",
+    "10.20.30.40",     "10.66.0.1",
+    "10.67.0.1",       "10.68.0.1",
+    "10.69.0.1",       "172.16.5.5",
+    "172.16.5.200",    "2001:db8:1::1",
+    "2001:db8:1::99",  "2001:db8:2::1",
+    "2001:db8:5::1",   "2001:db8:66::1",
+    "2001:db8:67::1",  "2001:db8:68::1",
+    "2001:4860::1",    "fd00:2::9",
+    "fd00:9::9",       "::1",
+    "2001:db8:5:1::7",
 };
 
 TEST_F(Live, AgreesOnRoutesOfAllTypes) {
@@ -315,9 +330,10 @@ TEST_F(Live, AgreesOnWhatIsRefusedOfIncomingPackets) {
   for (const char* const filter : {"0", "1", "2"}) {
     run(std::string("sysctl -qw net.ipv4.conf.wan.rp_filter=") + filter);
     open_mirror();
-    for (const std::string from : {"203.0.113.7", "10.20.0.9", "10.1.0.1", "10.1.0.255", "127.0.0.1",
-                                   "224.0.0.9", "0.0.0.5", "192.0.2.50"}) {
-      for (const std::string dst : {"10.1.0.77", "10.20.1.1", "192.0.2.2", "10.1.0.255", "127.0.0.5"})
+    for (const std::string from : {"203.0.113.7", "10.20.0.9", "10.1.0.1", "10.1.0.255",
+                                   "127.0.0.1", "224.0.0.9", "0.0.0.5", "192.0.2.50"}) {
+      for (const std::string dst :
+           {"10.1.0.77", "10.20.1.1", "192.0.2.2", "10.1.0.255", "127.0.0.5"})
         expect_same({.dst = dst, .from = from, .iif = "wan"});
     }
     mirror_.reset();
@@ -409,8 +425,10 @@ TEST_F(Live, FollowsEveryChange) {
   changed("route add default via 192.0.2.1 metric 3");
   changed("link set lan name inside");
   changed("link del wan");
-  EXPECT_NE(std::find(listener_.gone.begin(), listener_.gone.end(), "10.1.0.1"), listener_.gone.end());
-  EXPECT_NE(std::find(listener_.gone.begin(), listener_.gone.end(), "down wan"), listener_.gone.end());
+  EXPECT_NE(std::find(listener_.gone.begin(), listener_.gone.end(), "10.1.0.1"),
+            listener_.gone.end());
+  EXPECT_NE(std::find(listener_.gone.begin(), listener_.gone.end(), "down wan"),
+            listener_.gone.end());
   EXPECT_NE(std::find(listener_.gone.begin(), listener_.gone.end(), "removed wan"),
             listener_.gone.end());
 }
@@ -428,7 +446,8 @@ TEST_F(Live, AsksTheKernelForNeighbours) {
   const NeighbourKey missing{lan, Family::ip, wire::Address::ip(0x0a010063)};
   EXPECT_EQ(neighbours_.resolve(there, now_).status, Neighbour::Status::unknown);
   EXPECT_EQ(neighbours_.resolve(missing, now_).status, Neighbour::Status::unknown);
-  for (int i = 0; i < 50 && (listener_.resolved.empty() || listener_.failed.empty()); ++i) catch_up();
+  for (int i = 0; i < 50 && (listener_.resolved.empty() || listener_.failed.empty()); ++i)
+    catch_up();
   const Neighbour found = neighbours_.resolve(there, now_);
   EXPECT_EQ(found.status, Neighbour::Status::resolved);
   EXPECT_EQ(found.mac, (Mac{2, 0, 0, 0, 0, 2}));

@@ -1,5 +1,5 @@
-// How a packet's route is found: rules in order, in each table the longest prefix, there the first route
-// that fits, of that one way out (fib_rules_lookup, fib_table_lookup, fib6_table_lookup).
+// How a packet's route is found: rules in order, in each table the longest prefix, there the first
+// route that fits, of that one way out (fib_rules_lookup, fib_table_lookup, fib6_table_lookup).
 
 #include <algorithm>
 
@@ -12,7 +12,8 @@ using wire::Family;
 
 namespace {
 
-constexpr std::uint32_t kLoopback = 1;  // What rules see as incoming interface of the host's own packets.
+constexpr std::uint32_t kLoopback =
+    1;  // What rules see as incoming interface of the host's own packets.
 constexpr std::uint8_t kDscpMask = 0xfc;
 
 bool is_in(const wire::Prefix& prefix, const FlowKey& key, const wire::Address& address) {
@@ -99,12 +100,13 @@ bool View::matches(const Rule& rule, const FlowKey& key) const {
   if (rule.never_matches) return false;
   const PolicyRule& r = rule.rule;
   const std::uint32_t iif = key.iif == 0 ? kLoopback : key.iif;
-  const bool is_match = (rule.iif == 0 || rule.iif == iif) && (rule.oif == 0 || rule.oif == key.oif) &&
-                        ((r.mark ^ key.mark) & r.mark_mask) == 0 && is_in(r.from, key, key.src) &&
-                        is_in(r.to, key, key.dst) && (r.tos == 0 || r.tos == (key.tos & kDscpMask)) &&
-                        (r.protocol == 0 || r.protocol == key.protocol) &&
-                        is_port_in(key.src_port, r.src_port_low, r.src_port_high) &&
-                        is_port_in(key.dst_port, r.dst_port_low, r.dst_port_high);
+  const bool is_match =
+      (rule.iif == 0 || rule.iif == iif) && (rule.oif == 0 || rule.oif == key.oif) &&
+      ((r.mark ^ key.mark) & r.mark_mask) == 0 && is_in(r.from, key, key.src) &&
+      is_in(r.to, key, key.dst) && (r.tos == 0 || r.tos == (key.tos & kDscpMask)) &&
+      (r.protocol == 0 || r.protocol == key.protocol) &&
+      is_port_in(key.src_port, r.src_port_low, r.src_port_high) &&
+      is_port_in(key.dst_port, r.dst_port_low, r.dst_port_high);
   return is_match != r.is_inverted;
 }
 
@@ -145,8 +147,8 @@ View::Match View::try_ip(const PrefixRoutes& routes, const FlowKey& key) const {
   return {};
 }
 
-/// Of the routes with the lowest metric that has a usable one, the first; one through the interface that
-/// the packet is bound to before others (find_rr_leaf, rt6_score_route).
+/// Of the routes with the lowest metric that has a usable one, the first; one through the interface
+/// that the packet is bound to before others (find_rr_leaf, rt6_score_route).
 View::Match View::try_ip6(const PrefixRoutes& routes, const FlowKey& key) const {
   const Binding bound = binding(key);
   Match best;
@@ -193,7 +195,8 @@ bool View::is_usable(const NextHop& hop, const RouteEntry& entry) const {
 }
 
 /// Multipath by flow, in proportion to the weights: by addresses, or by addresses and ports, as the
-/// kernel's fib_multipath_hash_policy 0 and 1. Its hash key is secret, so which flow goes where differs.
+/// kernel's fib_multipath_hash_policy 0 and 1. Its hash key is secret, so which flow goes where
+/// differs.
 std::uint64_t View::flow_hash(const FlowKey& key) const {
   const std::uint8_t policy = key.family == Family::ip ? global_.multipath_hash_policy_ip
                                                        : global_.multipath_hash_policy_ip6;
@@ -205,8 +208,9 @@ std::uint64_t View::flow_hash(const FlowKey& key) const {
   }
   const std::uint8_t* const src = key.src.bytes.data();
   const std::uint8_t* const dst = key.dst.bytes.data();
-  return siphash13<5>(hash_key_, {load<std::uint64_t>(src), load<std::uint64_t>(src + 8),
-                                  load<std::uint64_t>(dst), load<std::uint64_t>(dst + 8), transport});
+  return siphash13<5>(
+      hash_key_, {load<std::uint64_t>(src), load<std::uint64_t>(src + 8), load<std::uint64_t>(dst),
+                  load<std::uint64_t>(dst + 8), transport});
 }
 
 const NextHop* View::select(const RouteEntry& entry, const FlowKey& key) const {

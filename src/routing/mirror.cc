@@ -31,8 +31,8 @@ constexpr Duration kResyncPace = 500ms;
 constexpr Duration kSettingsPace = 5s;
 
 constexpr unsigned kGroups[] = {
-    RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,  RTNLGRP_IPV4_ROUTE,
-    RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,    RTNLGRP_NEIGH,
+    RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR,  RTNLGRP_IPV6_IFADDR,  RTNLGRP_IPV4_ROUTE,
+    RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,    RTNLGRP_IPV6_RULE,    RTNLGRP_NEIGH,
     RTNLGRP_NEXTHOP,    RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF,
 };
 
@@ -63,7 +63,7 @@ struct Mirror::Impl {
   Neighbours& neighbours;
   MirrorListener* listener;
   std::vector<Event> events;
-  bool wants_routes = false;     // Routes may have gone without a word.
+  bool wants_routes = false;  // Routes may have gone without a word.
   bool wants_settings = false;
   Time last_resync{};
   Time last_settings{};
@@ -134,7 +134,8 @@ Result<void> Mirror::on_readable(Time) {
 
 Result<void> Mirror::tick(Time now) {
   NeighbourKey key;
-  for (int i = 0; i < kQuestionsAtOnce && impl_->neighbours.take_question(key); ++i) impl_->ask(key);
+  for (int i = 0; i < kQuestionsAtOnce && impl_->neighbours.take_question(key); ++i)
+    impl_->ask(key);
 
   if (impl_->wants_settings || now - impl_->last_settings >= kSettingsPace) {
     impl_->read_settings();
@@ -204,10 +205,12 @@ void Mirror::Impl::link_seen(const Link& link) {
   if (!is_new && known->second == link) return;
   const bool was_up = !is_new && known->second.is_up();
   if (is_new || known->second.name != link.name) wants_settings = true;
-  // Routes leave with a link that goes down and nexthops revive with one that comes up, both untold.
+  // Routes leave with a link that goes down and nexthops revive with one that comes up, both
+  // untold.
   if (was_up != link.is_up()) wants_routes = true;
   const bool went_down = was_up && !link.is_up();
-  events.push_back({.what = went_down ? Event::What::link_down : Event::What::link_changed, .link = link});
+  events.push_back(
+      {.what = went_down ? Event::What::link_down : Event::What::link_changed, .link = link});
   database.set(link);
 }
 
@@ -317,9 +320,8 @@ Result<void> Mirror::Impl::resync_links() {
   if (!links) return std::unexpected(links.error());
   std::vector<Link> gone;
   for (const auto& [ifindex, known] : database.links()) {
-    const bool is_there = std::any_of(links->begin(), links->end(), [&](const Link& link) {
-      return link.ifindex == ifindex;
-    });
+    const bool is_there = std::any_of(links->begin(), links->end(),
+                                      [&](const Link& link) { return link.ifindex == ifindex; });
     if (!is_there) gone.push_back(known);
   }
   for (const Link& link : gone) link_removed(link);
@@ -332,8 +334,8 @@ Result<void> Mirror::Impl::resync_addresses() {
   if (!addresses) return std::unexpected(addresses.error());
   const std::vector<InterfaceAddress> known = database.addresses();
   for (const InterfaceAddress& own : known) {
-    const bool is_there = std::any_of(
-        addresses->begin(), addresses->end(), [&](const InterfaceAddress& address) {
+    const bool is_there =
+        std::any_of(addresses->begin(), addresses->end(), [&](const InterfaceAddress& address) {
           return address.ifindex == own.ifindex && address.family == own.family &&
                  address.local == own.local && address.prefix_length == own.prefix_length;
         });
@@ -372,8 +374,7 @@ Result<void> Mirror::Impl::resync_next_hops() {
 
 Result<void> Mirror::Impl::resync_routes() {
   for (const Family family : {Family::ip, Family::ip6}) {
-    auto routes =
-        dump<RouteEntry>(RTM_GETROUTE, static_cast<std::uint8_t>(family), read_route);
+    auto routes = dump<RouteEntry>(RTM_GETROUTE, static_cast<std::uint8_t>(family), read_route);
     if (!routes) return std::unexpected(routes.error());
     database.replace_all(family, std::move(*routes));
   }
@@ -399,8 +400,9 @@ Result<void> Mirror::Impl::resync_neighbours() {
 
 Result<void> Mirror::Impl::resync() {
   using Step = Result<void> (Impl::*)();
-  for (const Step step : {&Impl::resync_links, &Impl::resync_addresses, &Impl::resync_rules,
-                          &Impl::resync_next_hops, &Impl::resync_routes, &Impl::resync_neighbours}) {
+  for (const Step step :
+       {&Impl::resync_links, &Impl::resync_addresses, &Impl::resync_rules, &Impl::resync_next_hops,
+        &Impl::resync_routes, &Impl::resync_neighbours}) {
     if (const auto done = (this->*step)(); !done) return done;
   }
   read_settings();

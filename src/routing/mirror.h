@@ -11,8 +11,8 @@
 
 namespace weir::routing {
 
-/// Hears of changes that concern others than look-ups. Called on the control thread, after the View with
-/// the change has been published.
+/// Hears of changes that concern others than look-ups. Called on the control thread, after the View
+/// with the change has been published.
 class MirrorListener {
  public:
   virtual ~MirrorListener() = default;
@@ -26,16 +26,17 @@ class MirrorListener {
   virtual void neighbour_changed(const NeighbourKey&, const Neighbour&) {}
 };
 
-/// Keeps a Database and a Neighbours equal to the kernel of the network namespace that it was opened in,
-/// over rtnetlink.
+/// Keeps a Database and a Neighbours equal to the kernel of the network namespace that it was
+/// opened in, over rtnetlink.
 ///
-/// Life: open() subscribes first and dumps then, so nothing is missed. From then on a control thread polls
-/// fd() for input and calls on_readable(); and calls tick() about every 100 ms, which sends the neighbour
-/// questions of the workers and does a resynchronisation that has become due. A lost notification (ENOBUFS)
-/// or an interrupted dump leads to a new dump, whose differences alone are applied. Some changes the kernel
-/// makes without telling: routes that go with their interface or their source address. After an event that
-/// can cause it the routes are dumped again, at most once in half a second; look-ups meanwhile take a link
-/// that is down for dead, so a failover to a backup route doesn't wait for it.
+/// Life: open() subscribes first and dumps then, so nothing is missed. From then on a control
+/// thread polls fd() for input and calls on_readable(); and calls tick() about every 100 ms, which
+/// sends the neighbour questions of the workers and does a resynchronisation that has become due. A
+/// lost notification (ENOBUFS) or an interrupted dump leads to a new dump, whose differences alone
+/// are applied. Some changes the kernel makes without telling: routes that go with their interface
+/// or their source address. After an event that can cause it the routes are dumped again, at most
+/// once in half a second; look-ups meanwhile take a link that is down for dead, so a failover to a
+/// backup route doesn't wait for it.
 ///
 /// Used by one thread.
 class Mirror {
@@ -49,7 +50,8 @@ class Mirror {
 
   /// Readable when notifications wait.
   int fd() const;
-  /// Reads what waits (bounded), applies it and publishes. An error means that the socket is unusable.
+  /// Reads what waits (bounded), applies it and publishes. An error means that the socket is
+  /// unusable.
   Result<void> on_readable(Time now);
   /// Timed work: neighbour questions, due resynchronisation.
   Result<void> tick(Time now);

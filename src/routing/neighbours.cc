@@ -21,7 +21,8 @@ constexpr Duration kConfirmPace = 5s;
 
 std::uint64_t pack(NeighbourState state, const Mac& mac) {
   std::uint64_t word = static_cast<std::uint64_t>(state) << 48;
-  for (std::size_t i = 0; i < mac.size(); ++i) word |= static_cast<std::uint64_t>(mac[i]) << (8 * i);
+  for (std::size_t i = 0; i < mac.size(); ++i)
+    word |= static_cast<std::uint64_t>(mac[i]) << (8 * i);
   return word;
 }
 
@@ -66,7 +67,8 @@ struct Neighbours::Buckets {
   const std::unique_ptr<std::atomic<Entry*>[]> heads;
 };
 
-/// A bounded queue that several workers fill (D. Vyukov's: each cell's turn number says who may use it).
+/// A bounded queue that several workers fill (D. Vyukov's: each cell's turn number says who may use
+/// it).
 class Neighbours::Questions {
  public:
   Questions() : cells_(new Cell[kQuestions]) {
@@ -122,13 +124,15 @@ Neighbours::~Neighbours() {
 std::uint64_t Neighbours::hash(const NeighbourKey& key) const {
   const std::uint8_t* const bytes = key.address.bytes.data();
   const std::uint64_t where = static_cast<std::uint64_t>(key.family) << 32 | key.ifindex;
-  return siphash13<3>(hash_key_, {load<std::uint64_t>(bytes), load<std::uint64_t>(bytes + 8), where});
+  return siphash13<3>(hash_key_,
+                      {load<std::uint64_t>(bytes), load<std::uint64_t>(bytes + 8), where});
 }
 
 Neighbours::Entry* Neighbours::find_entry(const NeighbourKey& key) const {
   const Buckets& buckets = *buckets_.load(std::memory_order_acquire);
   Entry* entry = buckets.heads[hash(key) & buckets.mask].load(std::memory_order_acquire);
-  while (entry != nullptr && !(entry->key == key)) entry = entry->next.load(std::memory_order_acquire);
+  while (entry != nullptr && !(entry->key == key))
+    entry = entry->next.load(std::memory_order_acquire);
   return entry;
 }
 
@@ -241,8 +245,8 @@ std::vector<NeighbourKey> Neighbours::keys() const {
   return all;
 }
 
-/// Entries can't be in two chains at once, so the bigger table is made of copies. What a worker writes into
-/// the old ones meanwhile (when it last asked) may be lost: it asks once more.
+/// Entries can't be in two chains at once, so the bigger table is made of copies. What a worker
+/// writes into the old ones meanwhile (when it last asked) may be lost: it asks once more.
 void Neighbours::grow() {
   Buckets* const old_buckets = buckets_.load(std::memory_order_relaxed);
   auto bigger = std::make_unique<Buckets>((old_buckets->mask + 1) * 2);

@@ -46,15 +46,16 @@ struct Neighbour {
 
 /// The kernel's neighbour table (ARP and ND), mirrored for workers.
 ///
-/// Problem: every packet that goes out asks it, on all workers, while one control thread changes it. Idea:
-/// a hash table of entries that never move while they are known; an entry's MAC and state are one 64-bit
-/// word, so a change is one store and a look-up one load behind the chain. Unlinked entries, and bucket
-/// arrays that were outgrown, are freed by epoch.
+/// Problem: every packet that goes out asks it, on all workers, while one control thread changes
+/// it. Idea: a hash table of entries that never move while they are known; an entry's MAC and state
+/// are one 64-bit word, so a change is one store and a look-up one load behind the chain. Unlinked
+/// entries, and bucket arrays that were outgrown, are freed by epoch.
 ///
-/// A worker that finds no answer asks for one, and a worker that uses an aging one asks for confirmation;
-/// both go through a small ring that the control thread drains (take_question). An entry remembers when it
-/// was last asked about, so questions are bounded: one a second for an unresolved address, one in five for
-/// a stale one. A failed one that is wanted again is asked about again and counts as unknown meanwhile.
+/// A worker that finds no answer asks for one, and a worker that uses an aging one asks for
+/// confirmation; both go through a small ring that the control thread drains (take_question). An
+/// entry remembers when it was last asked about, so questions are bounded: one a second for an
+/// unresolved address, one in five for a stale one. A failed one that is wanted again is asked
+/// about again and counts as unknown meanwhile.
 class Neighbours {
  public:
   /// `epochs`: the workers'; null when nobody reads while it changes (replay, tests).
@@ -65,7 +66,8 @@ class Neighbours {
 
   // Workers, within an epoch.
 
-  /// Looks a next hop up and, where needed, puts a question to the kernel. `now` paces the questions.
+  /// Looks a next hop up and, where needed, puts a question to the kernel. `now` paces the
+  /// questions.
   Neighbour resolve(const NeighbourKey& key, Time now);
   /// Looks up only.
   Neighbour find(const NeighbourKey& key) const;
@@ -105,14 +107,14 @@ class Neighbours {
   Retired retired_;
   HashKey hash_key_;
   std::atomic<Buckets*> buckets_;
-  std::size_t count_ = 0;                 // The control thread's.
+  std::size_t count_ = 0;  // The control thread's.
   std::atomic<std::uint64_t> version_{1};
   std::atomic<std::uint64_t> lost_{0};
   std::unique_ptr<Questions> questions_;  // Workers put, the control thread takes.
   int question_fd_;
   std::atomic<bool> is_signalled_{false};
-  /// When addresses without an entry were last asked about, by hash. Two that share a slot are asked about
-  /// a little later, no more.
+  /// When addresses without an entry were last asked about, by hash. Two that share a slot are
+  /// asked about a little later, no more.
   std::unique_ptr<std::atomic<std::int64_t>[]> asked_;
 };
 

@@ -37,8 +37,8 @@ Pending::~Pending() = default;
 
 Pending::Destination* Pending::find_or_add(const NeighbourKey& key, Time now) {
   Destination* const end = destinations_.get() + destination_count_;
-  Destination* const known = std::find_if(
-      destinations_.get(), end, [&](const Destination& at) { return at.key == key; });
+  Destination* const known =
+      std::find_if(destinations_.get(), end, [&](const Destination& at) { return at.key == key; });
   if (known != end) return known;
   if (destination_count_ == limits_.destinations) return nullptr;
   *end = Destination{.key = key, .deadline = now + limits_.wait};

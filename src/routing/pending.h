@@ -11,11 +11,11 @@
 namespace weir::routing {
 
 struct PendingLimits {
-  std::size_t destinations = 256;           // Next hops that may be waited for at once.
-  std::size_t packets = 1024;               // Held by this worker, all destinations.
-  std::size_t packets_a_destination = 101;  // What the kernel's default unres_qlen comes to.
-  std::size_t bytes_a_destination = 212992; // neigh/*/unres_qlen_bytes.
-  Duration wait = std::chrono::seconds(3);  // Three probes, a second apart.
+  std::size_t destinations = 256;            // Next hops that may be waited for at once.
+  std::size_t packets = 1024;                // Held by this worker, all destinations.
+  std::size_t packets_a_destination = 101;   // What the kernel's default unres_qlen comes to.
+  std::size_t bytes_a_destination = 212992;  // neigh/*/unres_qlen_bytes.
+  Duration wait = std::chrono::seconds(3);   // Three probes, a second apart.
 };
 
 /// What to do with packets that were held.
@@ -28,9 +28,9 @@ class PendingSink {
   virtual void failed(packet::Packet* packet) = 0;
 };
 
-/// Packets that wait for the link address of their next hop. One a worker, used by it alone; the packets
-/// are its until they leave through the sink. Bounded in every direction: as in the kernel, a destination
-/// that has too much waiting loses its oldest packet, which `hold` hands back.
+/// Packets that wait for the link address of their next hop. One a worker, used by it alone; the
+/// packets are its until they leave through the sink. Bounded in every direction: as in the kernel,
+/// a destination that has too much waiting loses its oldest packet, which `hold` hands back.
 class Pending {
  public:
   explicit Pending(const PendingLimits& limits = {});
@@ -38,12 +38,13 @@ class Pending {
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
 
-  /// Takes a packet whose next hop isn't resolved. Returns the packet that had to make room, to be dropped
-  /// as neighbour_queue_full: null, an older one, or `packet` itself.
-  [[nodiscard]] packet::Packet* hold(const NeighbourKey& next_hop, packet::Packet* packet, Time now);
+  /// Takes a packet whose next hop isn't resolved. Returns the packet that had to make room, to be
+  /// dropped as neighbour_queue_full: null, an older one, or `packet` itself.
+  [[nodiscard]] packet::Packet* hold(const NeighbourKey& next_hop, packet::Packet* packet,
+                                     Time now);
 
-  /// Hands on what has been resolved, has failed, or has waited too long. Cheap when nothing has changed:
-  /// looks at entries only when `neighbours` has a new version or a deadline has passed.
+  /// Hands on what has been resolved, has failed, or has waited too long. Cheap when nothing has
+  /// changed: looks at entries only when `neighbours` has a new version or a deadline has passed.
   void poll(Neighbours& neighbours, Time now, PendingSink& sink);
 
   /// Hands everything to sink.failed (a port goes away, the worker ends).

@@ -13,7 +13,8 @@ constexpr Mac kMac = {2, 0, 0, 0, 0, 9};
 const Time kStart{100s};
 
 NeighbourKey hop(std::uint8_t last) {
-  return {.ifindex = 1, .family = wire::Family::ip, .address = wire::Address::ip(0x0a000000u + last)};
+  return {
+      .ifindex = 1, .family = wire::Family::ip, .address = wire::Address::ip(0x0a000000u + last)};
 }
 
 struct Sink : PendingSink {
@@ -94,7 +95,8 @@ TEST_F(PendingTest, BoundsBytesPacketsAndDestinations) {
   EXPECT_EQ(bytes.hold(hop(1), small, kStart), nullptr);
   EXPECT_EQ(bytes.hold(hop(1), make(100), kStart), nullptr);
   packet::Packet* const long_one = make(200);
-  EXPECT_EQ(bytes.hold(hop(1), long_one, kStart), long_one) << "one packet doesn't make room for it";
+  EXPECT_EQ(bytes.hold(hop(1), long_one, kStart), long_one)
+      << "one packet doesn't make room for it";
   EXPECT_EQ(bytes.hold(hop(1), make(100), kStart), small);
 
   Pending packets({.packets = 1});

@@ -35,9 +35,7 @@ std::uint8_t length_in_byte(const wire::Prefix& prefix) {
   return static_cast<std::uint8_t>((prefix.length - 1) % 8 + 1);
 }
 
-std::uint8_t byte_mask(std::uint8_t length) {
-  return static_cast<std::uint8_t>(0xff00u >> length);
-}
+std::uint8_t byte_mask(std::uint8_t length) { return static_cast<std::uint8_t>(0xff00u >> length); }
 
 }  // namespace
 
@@ -117,7 +115,8 @@ void PrefixTrie::insert(const wire::Prefix& prefix, const PrefixRoutes* routes) 
     if (node == nullptr) return link->store(build(new_leaf()), std::memory_order_release);
 
     const std::uint8_t shallower = std::min(depth, node->depth);
-    const auto differ = std::mismatch(bytes.begin(), bytes.begin() + shallower, node->prefix.begin());
+    const auto differ =
+        std::mismatch(bytes.begin(), bytes.begin() + shallower, node->prefix.begin());
     const auto common = static_cast<std::uint8_t>(differ.first - bytes.begin());
     if (common < shallower) {
       Draft fork(common, prefix.address);

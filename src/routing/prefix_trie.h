@@ -21,18 +21,19 @@ struct PrefixRoutes {
 
 /// Longest-prefix match for one table and family, changed by one writer while workers read.
 ///
-/// A trie over the address's bytes with path compression: an inner node branches on one byte, and chains
-/// without a branch or a prefix don't exist. So IPv4 takes at most four nodes, usually two or three, and
-/// IPv6 as many as the table's prefixes differ in. Prefixes whose last bit lies in a node's byte live in
-/// that node. A node keeps one slot for each run of byte values that lead to the same child and the same
-/// longest prefix of this node; a 256-bit map marks where runs begin, and counting bits finds the slot. That
-/// makes a node two cache lines when few prefixes hang on it, and never more than the prefixes need.
+/// A trie over the address's bytes with path compression: an inner node branches on one byte, and
+/// chains without a branch or a prefix don't exist. So IPv4 takes at most four nodes, usually two
+/// or three, and IPv6 as many as the table's prefixes differ in. Prefixes whose last bit lies in a
+/// node's byte live in that node. A node keeps one slot for each run of byte values that lead to
+/// the same child and the same longest prefix of this node; a 256-bit map marks where runs begin,
+/// and counting bits finds the slot. That makes a node two cache lines when few prefixes hang on
+/// it, and never more than the prefixes need.
 ///
-/// Readers: they follow atomic pointers only. Everything else in a node is immutable: the writer builds a
-/// changed node anew and swaps the one pointer that leads to it, so a change costs one node (at most two),
-/// however many routes there are. Longer prefixes are not expanded into the nodes below: a look-up keeps
-/// the matches of the nodes that it passes and tries them from the longest on. What was replaced is given
-/// to `retired`.
+/// Readers: they follow atomic pointers only. Everything else in a node is immutable: the writer
+/// builds a changed node anew and swaps the one pointer that leads to it, so a change costs one
+/// node (at most two), however many routes there are. Longer prefixes are not expanded into the
+/// nodes below: a look-up keeps the matches of the nodes that it passes and tries them from the
+/// longest on. What was replaced is given to `retired`.
 class PrefixTrie {
  public:
   /// `retired` outlives the trie.
@@ -41,8 +42,8 @@ class PrefixTrie {
   PrefixTrie(const PrefixTrie&) = delete;
   PrefixTrie& operator=(const PrefixTrie&) = delete;
 
-  /// Calls `visit(const PrefixRoutes&)` for every prefix that contains the address, the longest first,
-  /// until it returns true. Returns whether it did.
+  /// Calls `visit(const PrefixRoutes&)` for every prefix that contains the address, the longest
+  /// first, until it returns true. Returns whether it did.
   template <typename Visit>
   bool longest_first(const wire::Address& address, Visit&& visit) const;
 

@@ -29,7 +29,8 @@ class Naive {
   static std::pair<int, std::array<std::uint8_t, 16>> key(const wire::Prefix& prefix) {
     return {prefix.length, prefix.address.bytes};
   }
-  std::map<std::pair<int, std::array<std::uint8_t, 16>>, std::pair<wire::Prefix, std::uint32_t>> all_;
+  std::map<std::pair<int, std::array<std::uint8_t, 16>>, std::pair<wire::Prefix, std::uint32_t>>
+      all_;
 };
 
 wire::Prefix masked(Family family, wire::Address address, unsigned length) {
@@ -112,11 +113,11 @@ TEST(PrefixTrie, StopsWhenTheVisitorHasFoundWhatItWants) {
     trie.set(prefix, routes_of(prefix, prefix.length));
   }
   std::vector<std::uint8_t> seen;
-  const bool found = trie.longest_first(wire::parse_address("10.1.2.3")->address,
-                                        [&](const PrefixRoutes& routes) {
-                                          seen.push_back(routes.length);
-                                          return routes.length == 8;
-                                        });
+  const bool found =
+      trie.longest_first(wire::parse_address("10.1.2.3")->address, [&](const PrefixRoutes& routes) {
+        seen.push_back(routes.length);
+        return routes.length == 8;
+      });
   EXPECT_TRUE(found);
   EXPECT_EQ(seen, (std::vector<std::uint8_t>{16, 8}));
 }

@@ -10,8 +10,9 @@
 
 namespace weir::routing {
 
-/// Memory that readers may still see, until their epochs have passed. The writer's, used by its thread.
-/// Without epochs there are no concurrent readers (replay, tests), and memory is freed at once.
+/// Memory that readers may still see, until their epochs have passed. The writer's, used by its
+/// thread. Without epochs there are no concurrent readers (replay, tests), and memory is freed at
+/// once.
 class Retired {
  public:
   explicit Retired(Epochs* epochs) : epochs_(epochs) {}
@@ -53,8 +54,8 @@ class Retired {
   }
 
   Epochs* epochs_;
-  Memory open_;            // Unlinked since the last collect().
-  std::deque<Lot> lots_;   // Waiting for their tags, in order.
+  Memory open_;           // Unlinked since the last collect().
+  std::deque<Lot> lots_;  // Waiting for their tags, in order.
 };
 
 }  // namespace weir::routing

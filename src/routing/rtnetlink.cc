@@ -42,8 +42,12 @@ class Attributes {
   std::uint32_t u32(std::size_t type, std::uint32_t otherwise = 0) const {
     return bytes(type) < 4 ? otherwise : mnl_attr_get_u32(found_[type]);
   }
-  std::uint16_t u16(std::size_t type) const { return bytes(type) < 2 ? 0 : mnl_attr_get_u16(found_[type]); }
-  std::uint8_t u8(std::size_t type) const { return bytes(type) < 1 ? 0 : mnl_attr_get_u8(found_[type]); }
+  std::uint16_t u16(std::size_t type) const {
+    return bytes(type) < 2 ? 0 : mnl_attr_get_u16(found_[type]);
+  }
+  std::uint8_t u8(std::size_t type) const {
+    return bytes(type) < 1 ? 0 : mnl_attr_get_u8(found_[type]);
+  }
   std::string text(std::size_t type) const {
     if (!has(type)) return {};
     const char* const at = static_cast<const char*>(mnl_attr_get_payload(found_[type]));
@@ -128,7 +132,8 @@ std::vector<NextHop> read_multipath(Bytes value, Family family) {
     hop.ifindex = static_cast<std::uint32_t>(header.rtnh_ifindex);
     hop.weight = static_cast<std::uint16_t>(header.rtnh_hops + 1);
     read_flags(header.rtnh_flags, hop);
-    const Attributes<RTA_MAX + 1> found(value.data() + sizeof header, header.rtnh_len - sizeof header);
+    const Attributes<RTA_MAX + 1> found(value.data() + sizeof header,
+                                        header.rtnh_len - sizeof header);
     read_gateway(found, family, hop);
     value = value.subspan(std::min<std::size_t>(RTNH_ALIGN(header.rtnh_len), value.size()));
   }
@@ -166,15 +171,14 @@ std::optional<InterfaceAddress> read_address(const nlmsghdr& message) {
   if (!family) return std::nullopt;
   const Attributes<IFA_MAX + 1> found(message, sizeof *header);
   const wire::Address peer = found.address(IFA_ADDRESS, *family);
-  return InterfaceAddress{
-      .ifindex = header->ifa_index,
-      .family = *family,
-      .local = found.has(IFA_LOCAL) ? found.address(IFA_LOCAL, *family) : peer,
-      .peer = peer,
-      .broadcast = found.address(IFA_BROADCAST, *family),
-      .prefix_length = header->ifa_prefixlen,
-      .scope = header->ifa_scope,
-      .flags = found.u32(IFA_FLAGS, header->ifa_flags)};
+  return InterfaceAddress{.ifindex = header->ifa_index,
+                          .family = *family,
+                          .local = found.has(IFA_LOCAL) ? found.address(IFA_LOCAL, *family) : peer,
+                          .peer = peer,
+                          .broadcast = found.address(IFA_BROADCAST, *family),
+                          .prefix_length = header->ifa_prefixlen,
+                          .scope = header->ifa_scope,
+                          .flags = found.u32(IFA_FLAGS, header->ifa_flags)};
 }
 
 std::optional<PolicyRule> read_rule(const nlmsghdr& message) {

@@ -9,8 +9,9 @@ struct nlmsghdr;
 
 namespace weir::routing {
 
-/// What rtnetlink messages mean. Each takes a whole message of its kind and answers nothing when it is
-/// malformed or about something that weir doesn't mirror (other families, cached routes, proxies).
+/// What rtnetlink messages mean. Each takes a whole message of its kind and answers nothing when it
+/// is malformed or about something that weir doesn't mirror (other families, cached routes,
+/// proxies).
 
 std::optional<Link> read_link(const nlmsghdr& message);
 std::optional<InterfaceAddress> read_address(const nlmsghdr& message);

@@ -41,7 +41,7 @@ int dump_result(const nlmsghdr& done) {
   if (mnl_nlmsg_get_payload_len(&done) < sizeof(int)) return 0;
   return -*static_cast<const int*>(mnl_nlmsg_get_payload(&done));
 }
-}
+}  // namespace
 
 RtnetlinkSocket::RtnetlinkSocket(mnl_socket* socket)
     : socket_(socket), buffer_(new std::uint8_t[kBufferBytes]) {}

@@ -25,13 +25,15 @@ class RtnetlinkSocket {
   enum class DumpEnd : std::uint8_t { complete, interrupted };
 
   /// Sends RTM_GET* as a dump for one family and calls `handle(context, message)` for each answer.
-  /// `interrupted` says that the kernel's state changed meanwhile: what was delivered may be inconsistent.
+  /// `interrupted` says that the kernel's state changed meanwhile: what was delivered may be
+  /// inconsistent.
   Result<DumpEnd> dump(std::uint16_t type, std::uint8_t family,
                        void (*handle)(void* context, const nlmsghdr&), void* context);
   /// Sends a message without waiting for an answer.
   Result<void> send(const nlmsghdr& message);
 
-  /// Reads one datagram of notifications. False when none waits. ENOBUFS as an error: some were lost.
+  /// Reads one datagram of notifications. False when none waits. ENOBUFS as an error: some were
+  /// lost.
   Result<bool> receive(void (*handle)(void* context, const nlmsghdr&), void* context);
 
  private:

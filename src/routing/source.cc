@@ -12,7 +12,9 @@ using wire::Family;
 
 namespace {
 
-bool is_link_local(const wire::Address& a) { return a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80; }
+bool is_link_local(const wire::Address& a) {
+  return a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80;
+}
 bool is_multicast(const wire::Address& a) { return a.bytes[0] == 0xff; }
 
 /// RFC 4291's scopes: 2 link, 5 site, 14 global.
@@ -33,16 +35,17 @@ unsigned common_bits(const wire::Address& a, const wire::Address& b) {
   return 128;
 }
 
-/// The default policy table of RFC 6724 section 2.1, with the kernel's label for Teredo's neighbours.
+/// The default policy table of RFC 6724 section 2.1, with the kernel's label for Teredo's
+/// neighbours.
 int label_of(const wire::Address& a) {
   static const struct {
     wire::Prefix prefix;
     int label;
   } kTable[] = {
-      {*wire::parse_prefix("::1/128"), 0},       {*wire::parse_prefix("::ffff:0:0/96"), 4},
-      {*wire::parse_prefix("::/96"), 3},         {*wire::parse_prefix("2001::/32"), 6},
-      {*wire::parse_prefix("2001:10::/28"), 7},  {*wire::parse_prefix("3ffe::/16"), 12},
-      {*wire::parse_prefix("2002::/16"), 2},     {*wire::parse_prefix("fec0::/10"), 11},
+      {*wire::parse_prefix("::1/128"), 0},      {*wire::parse_prefix("::ffff:0:0/96"), 4},
+      {*wire::parse_prefix("::/96"), 3},        {*wire::parse_prefix("2001::/32"), 6},
+      {*wire::parse_prefix("2001:10::/28"), 7}, {*wire::parse_prefix("3ffe::/16"), 12},
+      {*wire::parse_prefix("2002::/16"), 2},    {*wire::parse_prefix("fec0::/10"), 11},
       {*wire::parse_prefix("fc00::/7"), 5},
   };
   for (const auto& row : kTable)
@@ -51,8 +54,9 @@ int label_of(const wire::Address& a) {
 }
 
 bool is_candidate(const InterfaceAddress& own) {
-  const bool is_unready = (own.flags & IFA_F_DADFAILED) != 0 ||
-                          ((own.flags & IFA_F_TENTATIVE) != 0 && (own.flags & IFA_F_OPTIMISTIC) == 0);
+  const bool is_unready =
+      (own.flags & IFA_F_DADFAILED) != 0 ||
+      ((own.flags & IFA_F_TENTATIVE) != 0 && (own.flags & IFA_F_OPTIMISTIC) == 0);
   wire::Address loopback;
   loopback.bytes[15] = 1;
   return own.family == Family::ip6 && !is_unready && own.local != loopback;
@@ -86,7 +90,8 @@ wire::Address View::source_for(Family family, const wire::Address& dst, const Ro
   if (route.type == RouteType::local) return dst;
   if (family == Family::ip6) return source_ip6(dst, route.out_ifindex);
   const bool has_ip_gateway = route.has_gateway && route.next_hop_family == Family::ip;
-  return source_ip(has_ip_gateway ? route.next_hop : wire::Address{}, route.out_ifindex, route.scope);
+  return source_ip(has_ip_gateway ? route.next_hop : wire::Address{}, route.out_ifindex,
+                   route.scope);
 }
 
 wire::Address View::icmp_source(const FlowKey& key, Route& back) const {
@@ -105,8 +110,8 @@ wire::Address View::interface_address(std::uint32_t ifindex, Family family,
   return family == Family::ip ? source_ip(dst, ifindex, kScopeUniverse) : source_ip6(dst, ifindex);
 }
 
-/// The first primary address of the interface, one whose subnet holds `dst` before others; when it has none
-/// of the scope, another interface's.
+/// The first primary address of the interface, one whose subnet holds `dst` before others; when it
+/// has none of the scope, another interface's.
 wire::Address View::source_ip(const wire::Address& dst, std::uint32_t ifindex,
                               std::uint8_t scope) const {
   const std::uint8_t limit = settings(ifindex).route_localnet ? kScopeLink : kScopeHost;

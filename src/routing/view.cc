@@ -12,9 +12,11 @@ View::View() = default;
 View::~View() = default;
 
 std::size_t View::link_position(std::uint32_t ifindex) const {
-  if (ifindex < positions_.size()) return positions_[ifindex] == 0 ? links_.size() : positions_[ifindex] - 1;
-  const auto at = std::lower_bound(links_.begin(), links_.end(), ifindex,
-                                   [](const Link& link, std::uint32_t i) { return link.ifindex < i; });
+  if (ifindex < positions_.size())
+    return positions_[ifindex] == 0 ? links_.size() : positions_[ifindex] - 1;
+  const auto at =
+      std::lower_bound(links_.begin(), links_.end(), ifindex,
+                       [](const Link& link, std::uint32_t i) { return link.ifindex < i; });
   const bool is_there = at != links_.end() && at->ifindex == ifindex;
   return is_there ? static_cast<std::size_t>(at - links_.begin()) : links_.size();
 }

@@ -63,8 +63,8 @@ class CtMarkWrite final : public Expression {
   RegisterIndex source_;
 };
 
-/// Names the zone that tracking, which comes later, looks for the connection in; nothing for a packet that has been
-/// tracked or is not to be.
+/// Names the zone that tracking, which comes later, looks for the connection in; nothing for a
+/// packet that has been tracked or is not to be.
 class CtZoneWrite final : public Expression {
  public:
   CtZoneWrite(std::optional<std::uint8_t> direction, RegisterIndex source)
@@ -97,12 +97,22 @@ using Parsed = Result<std::unique_ptr<Expression>>;
 std::unexpected<Error> refuse(const netlink::Attributes& attributes, std::uint32_t key) {
   const char* text = "ct has no such key";
   switch (key) {
-    case NFT_CT_HELPER: text = "weir's connections have no helper (ct helper)"; break;
-    case NFT_CT_LABELS: text = "weir's connections have no labels (ct label)"; break;
-    case NFT_CT_SECMARK: text = "weir has no security marks (ct secmark)"; break;
-    case NFT_CT_EVENTMASK: text = "weir has no event mask per connection (ct event)"; break;
+    case NFT_CT_HELPER:
+      text = "weir's connections have no helper (ct helper)";
+      break;
+    case NFT_CT_LABELS:
+      text = "weir's connections have no labels (ct label)";
+      break;
+    case NFT_CT_SECMARK:
+      text = "weir has no security marks (ct secmark)";
+      break;
+    case NFT_CT_EVENTMASK:
+      text = "weir has no event mask per connection (ct event)";
+      break;
     case NFT_CT_SRC:
-    case NFT_CT_DST: text = "ct saddr and daddr work on IP packets only"; break;
+    case NFT_CT_DST:
+      text = "ct saddr and daddr work on IP packets only";
+      break;
   }
   return std::unexpected(attributes.error(NFTA_CT_KEY, EOPNOTSUPP, text));
 }

@@ -14,7 +14,8 @@ using conntrack::Connection;
 using conntrack::Direction;
 using conntrack::Traffic;
 
-/// NF_CT_STATE_BIT and its special cases; what is related or established doesn't tell its direction.
+/// NF_CT_STATE_BIT and its special cases; what is related or established doesn't tell its
+/// direction.
 std::uint32_t state_bit(const packet::CtRef& ct) {
   if (ct.state == packet::CtState::untracked) return NF_CT_STATE_UNTRACKED_BIT;
   if (ct.entry == 0 || ct.info == packet::CtInfo::none) return NF_CT_STATE_INVALID_BIT;
@@ -32,10 +33,9 @@ std::uint32_t milliseconds_left(const Connection& connection, Time now) {
   const Duration left = connection.deadline() - now;
   if (!connection.is_confirmed()) {
     // Until then the timeout itself stands there, counted from the clock's zero.
-    return static_cast<std::uint32_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(
-            connection.deadline().time_since_epoch())
-            .count());
+    return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                          connection.deadline().time_since_epoch())
+                                          .count());
   }
   if (left <= Duration::zero()) return 0;
   return static_cast<std::uint32_t>(
@@ -51,15 +51,24 @@ bool read_tuple(const conntrack::Tuple& tuple, std::uint32_t key, Registers& reg
     return true;
   };
   switch (key) {
-    case NFT_CT_SRC: return store(tuple.src, tuple.family);
-    case NFT_CT_DST: return store(tuple.dst, tuple.family);
-    case NFT_CT_SRC_IP: return store(tuple.src, wire::Family::ip);
-    case NFT_CT_DST_IP: return store(tuple.dst, wire::Family::ip);
-    case NFT_CT_SRC_IP6: return store(tuple.src, wire::Family::ip6);
-    case NFT_CT_DST_IP6: return store(tuple.dst, wire::Family::ip6);
-    case NFT_CT_PROTO_SRC: return registers.set_u16(destination, tuple.src_port.raw), true;
-    case NFT_CT_PROTO_DST: return registers.set_u16(destination, tuple.dst_port.raw), true;
-    default: return false;
+    case NFT_CT_SRC:
+      return store(tuple.src, tuple.family);
+    case NFT_CT_DST:
+      return store(tuple.dst, tuple.family);
+    case NFT_CT_SRC_IP:
+      return store(tuple.src, wire::Family::ip);
+    case NFT_CT_DST_IP:
+      return store(tuple.dst, wire::Family::ip);
+    case NFT_CT_SRC_IP6:
+      return store(tuple.src, wire::Family::ip6);
+    case NFT_CT_DST_IP6:
+      return store(tuple.dst, wire::Family::ip6);
+    case NFT_CT_PROTO_SRC:
+      return registers.set_u16(destination, tuple.src_port.raw), true;
+    case NFT_CT_PROTO_DST:
+      return registers.set_u16(destination, tuple.dst_port.raw), true;
+    default:
+      return false;
   }
 }
 
@@ -73,27 +82,33 @@ std::size_t ct_bytes(std::uint32_t key, Family table_family) {
   switch (key) {
     case NFT_CT_DIRECTION:
     case NFT_CT_L3PROTOCOL:
-    case NFT_CT_PROTOCOL: return 1;
+    case NFT_CT_PROTOCOL:
+      return 1;
     case NFT_CT_PROTO_SRC:
     case NFT_CT_PROTO_DST:
-    case NFT_CT_ZONE: return 2;
+    case NFT_CT_ZONE:
+      return 2;
     case NFT_CT_STATE:
     case NFT_CT_STATUS:
     case NFT_CT_MARK:
     case NFT_CT_EXPIRATION:
     case NFT_CT_SRC_IP:
     case NFT_CT_DST_IP:
-    case NFT_CT_ID: return 4;
+    case NFT_CT_ID:
+      return 4;
     case NFT_CT_BYTES:
     case NFT_CT_PKTS:
-    case NFT_CT_AVGPKT: return 8;
+    case NFT_CT_AVGPKT:
+      return 8;
     case NFT_CT_SRC_IP6:
-    case NFT_CT_DST_IP6: return 16;
+    case NFT_CT_DST_IP6:
+      return 16;
     case NFT_CT_SRC:
     case NFT_CT_DST:
       if (table_family == Family::ip) return 4;
       return table_family == Family::ip6 || table_family == Family::inet ? 16 : 0;
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
@@ -106,14 +121,17 @@ DirectionUse direction_use(std::uint32_t key) {
     case NFT_CT_SRC_IP6:
     case NFT_CT_DST_IP6:
     case NFT_CT_PROTO_SRC:
-    case NFT_CT_PROTO_DST: return DirectionUse::always;
+    case NFT_CT_PROTO_DST:
+      return DirectionUse::always;
     case NFT_CT_BYTES:
     case NFT_CT_PKTS:
     case NFT_CT_AVGPKT:
     case NFT_CT_ZONE:
     case NFT_CT_L3PROTOCOL:
-    case NFT_CT_PROTOCOL: return DirectionUse::optional;
-    default: return DirectionUse::never;
+    case NFT_CT_PROTOCOL:
+      return DirectionUse::optional;
+    default:
+      return DirectionUse::never;
   }
 }
 
@@ -130,9 +148,15 @@ bool read_ct(const CtQuestion& question, const Context& context, Registers& regi
   const conntrack::Tuple& original = connection.original();
 
   switch (question.key) {
-    case NFT_CT_DIRECTION: registers.set_u8(destination, ct.is_reply()); return true;
-    case NFT_CT_STATUS: registers.set_u32(destination, connection.status()); return true;
-    case NFT_CT_MARK: registers.set_u32(destination, connection.mark()); return true;
+    case NFT_CT_DIRECTION:
+      registers.set_u8(destination, ct.is_reply());
+      return true;
+    case NFT_CT_STATUS:
+      registers.set_u32(destination, connection.status());
+      return true;
+    case NFT_CT_MARK:
+      registers.set_u32(destination, connection.mark());
+      return true;
     case NFT_CT_EXPIRATION:
       registers.set_u32(destination, milliseconds_left(connection, context.now));
       return true;
@@ -142,8 +166,12 @@ bool read_ct(const CtQuestion& question, const Context& context, Registers& regi
       registers.set_u32(destination, Be32::from_host(id).raw);
       return true;
     }
-    case NFT_CT_BYTES: registers.set_u64(destination, traffic(connection, question).bytes); return true;
-    case NFT_CT_PKTS: registers.set_u64(destination, traffic(connection, question).packets); return true;
+    case NFT_CT_BYTES:
+      registers.set_u64(destination, traffic(connection, question).bytes);
+      return true;
+    case NFT_CT_PKTS:
+      registers.set_u64(destination, traffic(connection, question).packets);
+      return true;
     case NFT_CT_AVGPKT: {
       const Traffic seen = traffic(connection, question);
       registers.set_u64(destination, seen.packets == 0 ? 0 : seen.bytes / seen.packets);
@@ -152,7 +180,9 @@ bool read_ct(const CtQuestion& question, const Context& context, Registers& regi
     case NFT_CT_L3PROTOCOL:
       registers.set_u8(destination, static_cast<std::uint8_t>(original.family));
       return true;
-    case NFT_CT_PROTOCOL: registers.set_u8(destination, original.protocol); return true;
+    case NFT_CT_PROTOCOL:
+      registers.set_u8(destination, original.protocol);
+      return true;
     case NFT_CT_ZONE: {
       const auto direction = static_cast<Direction>(question.direction.value_or(0));
       registers.set_u16(destination, connection.tuple(direction).zone);

@@ -24,8 +24,8 @@ enum class DirectionUse : std::uint8_t { never, optional, always };
 std::size_t ct_bytes(std::uint32_t key, Family table_family);
 DirectionUse direction_use(std::uint32_t key);
 
-/// Puts the answer about the packet's connection into a register. False when there is none: no connection, or
-/// one of the other family.
+/// Puts the answer about the packet's connection into a register. False when there is none: no
+/// connection, or one of the other family.
 bool read_ct(const CtQuestion& question, const Context& context, Registers& registers,
              RegisterIndex destination);
 

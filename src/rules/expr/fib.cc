@@ -110,16 +110,15 @@ class Fib final : public Expression {
     if (is_ip && is_reverse && context.hook == Hook::forward) key.iif = context.out_ifindex();
     if (!is_ip && is_link_local(dst)) key.oif = wanted != 0 ? wanted : packet.in_ifindex;
 
-    const routing::Route route =
-        wanted == 0 ? view.lookup(key) : view.lookup_through(key, wanted);
+    const routing::Route route = wanted == 0 ? view.lookup(key) : view.lookup_through(key, wanted);
     const bool is_answer = route.type == routing::RouteType::unicast ||
                            route.type == routing::RouteType::multicast ||
                            (is_ip && route.type == routing::RouteType::broadcast);
     return is_answer ? route.out_ifindex : 0;
   }
 
-  /// Packets whose source can't have a route and must not be taken for spoofed: from the loopback device, from
-  /// hosts that have no address yet (DHCP; duplicate address detection).
+  /// Packets whose source can't have a route and must not be taken for spoofed: from the loopback
+  /// device, from hosts that have no address yet (DHCP; duplicate address detection).
   bool answers_itself(const Context& context, const routing::View& view, const IpEnds& ends) const {
     const packet::Packet& packet = *context.packet;
     if (packet.family == wire::Family::ip && ends.src.is_zero() &&

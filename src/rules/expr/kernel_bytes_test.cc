@@ -1,5 +1,5 @@
-// What the kernel (6.18) answers to NFT_MSG_GETRULE for rules that nft 1.0.6 has loaded, byte for byte: parsed and
-// dumped again, each must come back the same. And what its validation refuses.
+// What the kernel (6.18) answers to NFT_MSG_GETRULE for rules that nft 1.0.6 has loaded, byte for
+// byte: parsed and dumped again, each must come back the same. And what its validation refuses.
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,8 @@ namespace {
 std::vector<std::uint8_t> from_hex(std::string_view hex) {
   std::vector<std::uint8_t> bytes;
   for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
-    bytes.push_back(static_cast<std::uint8_t>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+    bytes.push_back(
+        static_cast<std::uint8_t>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
   return bytes;
 }
 
@@ -64,14 +65,12 @@ struct Golden {
 constexpr Golden kGolden[] = {
     {"fib saddr . iif oif missing", Family::ip, "fib",
      "080001000000000108000200000000010800030000000029"},
-    {"fib daddr type local", Family::ip, "fib",
-     "080001000000000108000200000000030800030000000002"},
+    {"fib daddr type local", Family::ip, "fib", "080001000000000108000200000000030800030000000002"},
     {"fib saddr . mark . iif oifname lo", Family::ip, "fib",
      "08000100000000010800020000000002080003000000000d"},
     {"fib daddr . iif type local", Family::ip, "fib",
      "08000100000000010800020000000003080003000000000a"},
-    {"fib daddr oif exists", Family::ip, "fib",
-     "080001000000000108000200000000010800030000000022"},
+    {"fib daddr oif exists", Family::ip, "fib", "080001000000000108000200000000010800030000000022"},
     {"rt nexthop 10.0.0.1", Family::ip, "rt", "08000200000000010800010000000001"},
     {"rt ip6 nexthop fd00::1", Family::inet, "rt", "08000200000000020800010000000001"},
     {"tcp option maxseg size set rt mtu", Family::ip, "rt", "08000200000000030800010000000001"},
@@ -111,10 +110,12 @@ constexpr Golden kGolden[] = {
     {"snat to 10.0.0.1", Family::ip, "nat",
      "08000100000000000800020000000002080003000000000108000400000000010800070000000001"},
     {"snat to 10.0.0.1-10.0.0.9:1024-2048 random,persistent", Family::ip, "nat",
-     "080001000000000008000200000000020800030000000001080004000000000208000500000000030800060000000004"
+     "080001000000000008000200000000020800030000000001080004000000000208000500000000030800060000000"
+     "004"
      "080007000000000f"},
     {"dnat to 10.0.0.1:8080", Family::ip, "nat",
-     "080001000000000108000200000000020800030000000001080004000000000108000500000000020800060000000002"
+     "080001000000000108000200000000020800030000000001080004000000000108000500000000020800060000000"
+     "002"
      "0800070000000003"},
     {"dnat to :8080", Family::ip, "nat",
      "08000100000000010800020000000002080005000000000108000600000000010800070000000002"},
@@ -203,7 +204,10 @@ TEST(KernelBytes, RefusesWithTheKernelsErrors) {
       {"nat with unknown flags", Family::ip, "nat",
        "0800010000000001080002000000000208000300000000010800070000000081", EOPNOTSUPP},
       {"masq with unknown flags", Family::ip, "masq", "0800010000000080", EINVAL},
-      {"log with group and level", Family::ip, "log", "060001000005000008000500000000" "04", EINVAL},
+      {"log with group and level", Family::ip, "log",
+       "060001000005000008000500000000"
+       "04",
+       EINVAL},
       {"log to a group", Family::ip, "log", "0600010000050000", EOPNOTSUPP},
       {"log of level 9", Family::ip, "log", "0800050000000009", EINVAL},
       {"log with unknown flags", Family::ip, "log", "08000500000000040800060000000040", EINVAL},

@@ -24,7 +24,8 @@ constexpr netlink::Rule kSchema[] = {
     {.type = NFTA_LOG_FLAGS, .kind = netlink::Kind::u32},
 };
 
-/// Writes a line in the manner of the kernel's log (nf_log_syslog) to weir's. How fast is the sink's affair.
+/// Writes a line in the manner of the kernel's log (nf_log_syslog) to weir's. How fast is the
+/// sink's affair.
 class Log final : public Expression {
  public:
   Log(std::string prefix, bool has_prefix, std::uint32_t level, std::uint32_t flags)
@@ -35,8 +36,7 @@ class Log final : public Expression {
   void eval(Registers&, Context& context) const override {
     if (context.services->log == nullptr) return;
     std::array<char, kLogLineMax> line;
-    context.services->log->log(static_cast<int>(level_),
-                               log_line(context, prefix_, flags_, line));
+    context.services->log->log(static_cast<int>(level_), log_line(context, prefix_, flags_, line));
   }
 
   void dump(netlink::Writer& writer, DumpMode) const override {

@@ -22,8 +22,8 @@ class Text {
   template <typename... Values>
   void add(fmt::format_string<Values...> format, Values&&... values) {
     const std::size_t room = space_.size() - used_;
-    const auto written = fmt::format_to_n(space_.data() + used_, room, format,
-                                          std::forward<Values>(values)...);
+    const auto written =
+        fmt::format_to_n(space_.data() + used_, room, format, std::forward<Values>(values)...);
     used_ += std::min(room, written.size);
   }
   std::string_view text() const { return {space_.data(), used_}; }
@@ -40,8 +40,7 @@ void add_ip(Text& text, Bytes a) { text.add("{}.{}.{}.{}", a[0], a[1], a[2], a[3
 
 /// All eight groups with their zeroes, as the kernel logs them.
 void add_ip6(Text& text, Bytes address) {
-  for (std::size_t i = 0; i < 16; i += 2)
-    text.add("{}{:04x}", i == 0 ? "" : ":", u16(address, i));
+  for (std::size_t i = 0; i < 16; i += 2) text.add("{}{:04x}", i == 0 ? "" : ":", u16(address, i));
 }
 
 void add_hex(Text& text, Bytes bytes) {
@@ -246,7 +245,8 @@ void add_mac(Text& text, const packet::Packet& packet, std::uint32_t flags) {
   const Bytes frame = packet.bytes();
   if (frame.size() < 14) return;
   const auto join = [&](Bytes bytes) {
-    for (std::size_t i = 0; i < bytes.size(); ++i) text.add("{}{:02x}", i == 0 ? "" : ":", bytes[i]);
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      text.add("{}{:02x}", i == 0 ? "" : ":", bytes[i]);
   };
   if ((flags & NF_LOG_MACDECODE) == 0) {
     text.add("MAC=");

@@ -74,10 +74,9 @@ class Nat final : public Expression {
 
   Result<void> validate(Validation& validation) const override {
     if (const auto type = validation.require_type(ChainType::nat); !type) return type;
-    return validation.require_hooks(
-        operands_.manip == nat::Manip::src
-            ? hook_bit(Hook::postrouting) | hook_bit(Hook::input)
-            : hook_bit(Hook::prerouting) | hook_bit(Hook::output));
+    return validation.require_hooks(operands_.manip == nat::Manip::src
+                                        ? hook_bit(Hook::postrouting) | hook_bit(Hook::input)
+                                        : hook_bit(Hook::prerouting) | hook_bit(Hook::output));
   }
 
  private:
@@ -96,7 +95,8 @@ Result<Family> parse_family(const netlink::Attributes& attributes, const ParseCo
   const bool has_address = attributes.has(NFTA_NAT_REG_ADDR_MIN);
   const bool is_ip = family == Family::ip || family == Family::ip6;
   if (!is_ip && (has_address || family != Family::inet)) {
-    return std::unexpected(attributes.error(NFTA_NAT_FAMILY, EAFNOSUPPORT, "neither IPv4 nor IPv6"));
+    return std::unexpected(
+        attributes.error(NFTA_NAT_FAMILY, EAFNOSUPPORT, "neither IPv4 nor IPv6"));
   }
   return family;
 }

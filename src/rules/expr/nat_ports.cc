@@ -15,8 +15,7 @@ Result<NatPorts> NatPorts::parse(const netlink::Attributes& attributes, std::uin
   return NatPorts{.min = *min, .max = *max};
 }
 
-void NatPorts::dump(netlink::Writer& writer, std::uint16_t min_type,
-                    std::uint16_t max_type) const {
+void NatPorts::dump(netlink::Writer& writer, std::uint16_t min_type, std::uint16_t max_type) const {
   if (!are_given()) return;
   write_register(writer, min_type, min);
   write_register(writer, max_type, max);

@@ -77,7 +77,8 @@ class Redir final : public Expression {
   }
 
  private:
-  /// The first address of the interface that the packet came in by; what the host sends stays on it.
+  /// The first address of the interface that the packet came in by; what the host sends stays on
+  /// it.
   static wire::Address own_address(const Context& context) {
     const packet::Packet& packet = *context.packet;
     if (context.hook == Hook::output) return loopback(packet.family);

@@ -50,8 +50,8 @@ class Reject final : public Expression {
   }
 
   Result<void> validate(Validation& validation) const override {
-    std::uint32_t hooks = hook_bit(Hook::input) | hook_bit(Hook::forward) |
-                          hook_bit(Hook::output) | hook_bit(Hook::prerouting);
+    std::uint32_t hooks = hook_bit(Hook::input) | hook_bit(Hook::forward) | hook_bit(Hook::output) |
+                          hook_bit(Hook::prerouting);
     if (validation.family == Family::inet) hooks |= hook_bit(Hook::ingress);
     if (validation.family == Family::netdev) hooks = hook_bit(Hook::ingress);
     return validation.require_hooks(hooks);

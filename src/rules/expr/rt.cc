@@ -33,12 +33,17 @@ class Rt final : public Expression {
     const packet::Packet& packet = *context.packet;
     if (packet.next_hop_family == wire::Family::none) return registers.fail();  // Not routed yet.
     switch (key_) {
-      case NFT_RT_NEXTHOP4: return store_next_hop(registers, packet, wire::Family::ip);
-      case NFT_RT_NEXTHOP6: return store_next_hop(registers, packet, wire::Family::ip6);
-      case NFT_RT_TCPMSS: return registers.set_u16(destination_, mss(context));
+      case NFT_RT_NEXTHOP4:
+        return store_next_hop(registers, packet, wire::Family::ip);
+      case NFT_RT_NEXTHOP6:
+        return store_next_hop(registers, packet, wire::Family::ip6);
+      case NFT_RT_TCPMSS:
+        return registers.set_u16(destination_, mss(context));
       // No packet of weir's goes through IPsec.
-      case NFT_RT_XFRM: return registers.set_u8(destination_, 0);
-      default: return registers.fail();
+      case NFT_RT_XFRM:
+        return registers.set_u8(destination_, 0);
+      default:
+        return registers.fail();
     }
   }
 
@@ -63,7 +68,8 @@ class Rt final : public Expression {
     registers.set(destination_, hop.view(family));
   }
 
-  /// What a segment may carry both ways: the MTU of the route that the packet takes and of the one back.
+  /// What a segment may carry both ways: the MTU of the route that the packet takes and of the one
+  /// back.
   static std::uint16_t mss(const Context& context) {
     const packet::Packet& packet = *context.packet;
     std::uint32_t mtu = packet.path_mtu;
@@ -91,10 +97,18 @@ Result<std::unique_ptr<Expression>> parse(netlink::Region region, ParseContext& 
   const std::uint32_t key = attributes->be32(NFTA_RT_KEY).host();
   std::size_t bytes = 0;
   switch (key) {
-    case NFT_RT_NEXTHOP4: bytes = 4; break;
-    case NFT_RT_NEXTHOP6: bytes = 16; break;
-    case NFT_RT_TCPMSS: bytes = 2; break;
-    case NFT_RT_XFRM: bytes = 1; break;
+    case NFT_RT_NEXTHOP4:
+      bytes = 4;
+      break;
+    case NFT_RT_NEXTHOP6:
+      bytes = 16;
+      break;
+    case NFT_RT_TCPMSS:
+      bytes = 2;
+      break;
+    case NFT_RT_XFRM:
+      bytes = 1;
+      break;
     case NFT_RT_CLASSID:
       return std::unexpected(
           attributes->error(NFTA_RT_KEY, EOPNOTSUPP, "weir's routes have no realm (rt classid)"));
