@@ -17,7 +17,7 @@ namespace {
 
 constexpr Duration kShortestStep = std::chrono::milliseconds(1);
 constexpr Duration kServe = std::chrono::milliseconds(2);
-constexpr Duration kWall = std::chrono::hours(24 * 365 * 56);  // The virtual clock began in 2026.
+constexpr Duration kWall = std::chrono::hours(24 * 365 * 56);  // Booted in 2026.
 constexpr int kMostTurns = 64;
 
 std::string protocol_name(std::uint8_t protocol) {
@@ -56,6 +56,16 @@ std::string tuple_words(const conntrack::Tuple& tuple) {
 
 std::string traffic_words(const conntrack::Traffic& traffic) {
   return fmt::format("packets={} bytes={} ", traffic.packets, traffic.bytes);
+}
+
+/// What a device says of a frame: whom its Ethernet address means.
+packet::LinkType link_type(Bytes frame, std::size_t port) {
+  const Bytes to = frame.first(6);
+  if (std::ranges::equal(to, gateway_mac(port))) return packet::LinkType::host;
+  if (std::ranges::all_of(to, [](std::uint8_t byte) { return byte == 0xff; })) {
+    return packet::LinkType::broadcast;
+  }
+  return (to[0] & 1) != 0 ? packet::LinkType::multicast : packet::LinkType::other_host;
 }
 
 /// As `conntrack -L -o extended` prints it.
@@ -125,22 +135,34 @@ Result<void> EngineDriver::make_engine(const Network& network) {
                        .ifindex = if_nametoindex(port.name.c_str()),
                        .queues = {{.wire = wires_.back().queue.get(), .host = nullptr}}});
   }
+  // There is no thread that could be woken: whoever waits for the worker turns it.
+  engine_->conntrack().set_waker(
+      [](void* driver, std::uint32_t) { static_cast<EngineDriver*>(driver)->turn_worker(); }, this);
   engine_->start();
   return {};
 }
 
-void EngineDriver::turn() {
+void EngineDriver::turn_worker() {
   for (int i = 0; i < kMostTurns; ++i) {
     if (!engine_->worker(0).turn(now_, kWall + now_.time_since_epoch())) break;
   }
+}
+
+void EngineDriver::turn() {
+  turn_worker();
   engine_->control_turn();
 }
 
 Result<void> EngineDriver::send(const std::string& port, Bytes frame) {
   const auto wire = std::ranges::find(wires_, port, &Wire::port);
-  if (!wire->queue->put_frame(frame, engine_->worker(0).pool(), now_)) {
-    return std::unexpected(Error{ENOBUFS, "no buffer is free"});
-  }
+  packet::Packet* const packet =
+      engine_->worker(0).pool().take(static_cast<std::uint32_t>(frame.size()));
+  if (packet == nullptr) return std::unexpected(Error{ENOBUFS, "no buffer is free"});
+  std::ranges::copy(frame, packet->frame());
+  packet->length = static_cast<std::uint32_t>(frame.size());
+  packet->link_type = link_type(frame, static_cast<std::size_t>(wire - wires_.begin()));
+  packet->arrived = now_;
+  wire->queue->put(packet);
   turn();
   return {};
 }

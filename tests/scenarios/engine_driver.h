@@ -40,6 +40,7 @@ class EngineDriver final : public Driver, private routing::MirrorListener {
 
   Result<void> make_engine(const Network& network);
   Result<std::string> run_nft(const std::vector<std::string>& words, const std::string& input);
+  void turn_worker();
   void turn();
 
   void address_gone(const routing::InterfaceAddress& address) override;
@@ -48,7 +49,7 @@ class EngineDriver final : public Driver, private routing::MirrorListener {
   GatewayNamespace namespace_;
   std::string socket_path_;
   std::string preload_library_;
-  Time now_{std::chrono::hours(1)};
+  Time now_ = boot_time();  // From there on it is virtual.
   std::vector<Wire> wires_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::ControlPlane> control_;
