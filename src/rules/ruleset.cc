@@ -1,9 +1,9 @@
 #include "rules/ruleset.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <cerrno>
 #include <map>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "rules/compiled.h"
 
@@ -12,8 +12,9 @@ namespace {
 
 constexpr unsigned kDepthMax = 16;  // NFT_JUMP_STACK_SIZE.
 
-/// Follows everything that one base chain leads to. A chain that was walked at the same or a greater depth is not walked
-/// again, so the work is bounded by chains times depth however often they refer to each other.
+/// Follows everything that one base chain leads to. A chain that was walked at the same or a
+/// greater depth is not walked again, so the work is bounded by chains times depth however often
+/// they refer to each other.
 class Walk final : public Validation {
  public:
   explicit Walk(const Chain& start) {
@@ -145,6 +146,7 @@ void Ruleset::retire(std::shared_ptr<const void> unlinked) {
 
 void Ruleset::collect() {
   std::erase_if(retired_, [&](const Retired& each) { return epochs_.reached(each.tag); });
+  collect_sets(*this);
 }
 
 }  // namespace weir::rules

@@ -25,7 +25,8 @@ class CompiledRuleset;
 class Object;
 class Set;
 
-/// A rule: its expressions and what its owner wrote beside them. Constant once made; replacing makes a new one.
+/// A rule: its expressions and what its owner wrote beside them. Constant once made; replacing
+/// makes a new one.
 class Rule {
  public:
   std::uint64_t handle = 0;
@@ -49,7 +50,8 @@ struct BaseChain {
   std::uint64_t registered = 0;
 };
 
-/// Packets and bytes that a base chain's policy decided on (NFTA_CHAIN_COUNTERS), kept only once a tool has set them.
+/// Packets and bytes that a base chain's policy decided on (NFTA_CHAIN_COUNTERS), kept only once a
+/// tool has set them.
 struct ChainCounters {
   std::atomic<std::uint64_t> packets = 0;
   std::atomic<std::uint64_t> bytes = 0;
@@ -62,14 +64,16 @@ class Chain {
   std::uint64_t handle = 0;
   Table* table = nullptr;
   ChainSlot slot = 0;
-  std::uint32_t use = 0;      // Rules in it plus verdicts that lead to it; nonzero refuses deletion with EBUSY.
-  std::uint32_t flags = 0;    // NFT_CHAIN_*.
+  std::uint32_t use =
+      0;  // Rules in it plus verdicts that lead to it; nonzero refuses deletion with EBUSY.
+  std::uint32_t flags = 0;  // NFT_CHAIN_*.
   std::optional<BaseChain> base;
   std::shared_ptr<ChainCounters> counters;
   std::vector<std::uint8_t> userdata;
-  bool is_bound = false;      // A binding chain whose rule has been added.
+  bool is_bound = false;  // A binding chain whose rule has been added.
 
-  /// The compiled form of the rules as they are in the running ruleset; null when they have changed since.
+  /// The compiled form of the rules as they are in the running ruleset; null when they have changed
+  /// since.
   std::shared_ptr<const CompiledChain> compiled;
   /// The rules in order. `bool`: is shown; deleted ones stay in place until the commit.
   std::list<std::pair<std::shared_ptr<Rule>, bool>> rules;
@@ -104,10 +108,11 @@ class Table {
   std::string name;
   std::uint64_t handle = 0;
   Family family = Family::unspec;
-  std::uint32_t flags = 0;        // NFT_TABLE_F_*.
-  std::uint32_t owner = 0;        // Netlink port of the owner when NFT_TABLE_F_OWNER is set.
-  std::uint32_t use = 0;          // Chains, sets, objects and flowtables in it (NFTA_TABLE_USE).
-  std::uint64_t last_handle = 0;  // Handles of chains, sets, objects and rules come from one counter.
+  std::uint32_t flags = 0;  // NFT_TABLE_F_*.
+  std::uint32_t owner = 0;  // Netlink port of the owner when NFT_TABLE_F_OWNER is set.
+  std::uint32_t use = 0;    // Chains, sets, objects and flowtables in it (NFTA_TABLE_USE).
+  std::uint64_t last_handle =
+      0;  // Handles of chains, sets, objects and rules come from one counter.
   std::vector<std::uint8_t> userdata;
 
   NamedList<Chain> chains;
@@ -122,10 +127,10 @@ class Table {
 
 /// All tables, the running compiled ruleset, and the way from one generation to the next.
 ///
-/// The model (tables, chains, rules, sets, objects) belongs to the control thread, which edits it in place within a
-/// transaction and can undo every step. Workers never look at the model: they read `running()`, an immutable
-/// CompiledRuleset, once a batch within an epoch. A commit validates, compiles the chains that changed, and publishes by
-/// one pointer store.
+/// The model (tables, chains, rules, sets, objects) belongs to the control thread, which edits it
+/// in place within a transaction and can undo every step. Workers never look at the model: they
+/// read `running()`, an immutable CompiledRuleset, once a batch within an epoch. A commit
+/// validates, compiles the chains that changed, and publishes by one pointer store.
 class Ruleset {
  public:
   explicit Ruleset(Epochs& epochs);
@@ -142,8 +147,9 @@ class Ruleset {
   /// The number of the ruleset that runs; nft sees its low 32 bits.
   std::uint64_t generation() const { return generation_; }
   Transaction begin() { return Transaction(generation_ + 1); }
-  /// Makes everything of the transaction hold at once and the next generation run; a transaction without steps changes
-  /// nothing, not even the generation. Errors: EMLINK, EOPNOTSUPP of the validation; then everything is undone.
+  /// Makes everything of the transaction hold at once and the next generation run; a transaction
+  /// without steps changes nothing, not even the generation. Errors: EMLINK, EOPNOTSUPP of the
+  /// validation; then everything is undone.
   Result<void> commit(Transaction& transaction);
   /// Checks what commit would check (`nft -c`), without undoing anything.
   Result<void> validate(Transaction& transaction) const;
@@ -155,11 +161,12 @@ class Ruleset {
   Epochs& epochs() const { return epochs_; }
   /// Keeps something alive until no worker can see it any more.
   void retire(std::shared_ptr<const void> unlinked);
-  /// Frees what has been retired long enough ago; called at every commit, and now and then by a control thread.
+  /// Frees what has been retired long enough ago; called at every commit, and now and then by a
+  /// control thread.
   void collect();
 
-  /// The moment for requests that depend on it (timeouts of set elements): CLOCK_BOOTTIME, unless a replay
-  /// goes by its capture's clock and says what time it is.
+  /// The moment for requests that depend on it (timeouts of set elements): CLOCK_BOOTTIME, unless a
+  /// replay goes by its capture's clock and says what time it is.
   Time now() const { return replay_now_ == Time{} ? boot_time() : replay_now_; }
   void set_replay_now(Time now) { replay_now_ = now; }
 
@@ -191,12 +198,15 @@ class Ruleset {
   std::vector<ChainSlot> free_slots_;
 };
 
-// Steps of a transaction that reach across kinds. Each does its work on the model at once, and records how to undo it and
-// what to tell listeners.
+// Steps of a transaction that reach across kinds. Each does its work on the model at once, and
+// records how to undo it and what to tell listeners.
 
-/// Deletes a set (set.cc) with all that its elements hold, or an object (object.cc), whatever its use; the callers check.
+/// Deletes a set (set.cc) with all that its elements hold, or an object (object.cc), whatever its
+/// use; the callers check.
 void delete_set(Ruleset& ruleset, Transaction& transaction, Table& table, Set& set);
 void delete_object(Ruleset& ruleset, Transaction& transaction, Table& table, Object& object);
+/// Takes expired elements out of all sets, a bounded number at a time, and retires the memory of removed ones (set.cc).
+void collect_sets(Ruleset& ruleset);
 /// Whether the set is anonymous and bound to a rule: it goes with that rule, not by itself.
 bool is_bound_anonymous(const Set& set);
 

@@ -220,6 +220,13 @@ void Set::collect(const std::shared_ptr<Set>& set, Ruleset& ruleset, Time now) {
   }));
 }
 
+void collect_sets(Ruleset& ruleset) {
+  const Time now = ruleset.now();
+  ruleset.tables.for_each([&](Table& table) {
+    table.sets.for_each([&](Set& set) { Set::collect(table.sets.share(set), ruleset, now); });
+  });
+}
+
 void Set::forget(sets::Element element) {
   Body gone = body(element);
   // Of what a transaction has deleted, the use counts were given back at once.
