@@ -157,7 +157,7 @@ TEST(Threads, DumpAndDeleteWhilePacketsFlow) {
     });
   };
   Control control(*table, table->control_participant(0));
-  while (running.load() != 0) {
+  while (running.load() != 0 || shown == 0) {
     Control::Cursor cursor;
     std::vector<Snapshot> some;
     while (control.dump(cursor, 100, kStart, [&](const Snapshot& connection) {

@@ -22,7 +22,8 @@ constexpr std::size_t kLanes = 4;
 
 using TupleWords = std::array<std::uint64_t, sizeof(Tuple) / 8>;
 
-/// The state that a tracker works on: a copy of the entry's, or a fresh one.
+/// The state that a tracker works on: a copy of the entry's, or a fresh one. UDP's is settled by the
+/// first packet, so only that one writes it back.
 struct States {
   UdpState udp;
   TcpState tcp;
@@ -236,7 +237,8 @@ Tracker::Updated Tracker::update(packet::Packet& packet, Found found, Time now) 
   const bool is_tcp = entry.original.protocol == protocol::kTcp;
 
   entry.lock.lock();
-  Hot hot = load_words(entry.hot);
+  Hot hot = entry.hot;  // Nobody writes while we hold the lock.
+  const std::uint32_t status_before = hot.status;
   if ((hot.status & status::kDying) != 0) {
     entry.lock.unlock();
     return Updated::gone;
@@ -255,7 +257,7 @@ Tracker::Updated Tracker::update(packet::Packet& packet, Found found, Time now) 
                           .fixed_timeout = (hot.status & status::kFixedTimeout) != 0,
                           .expires_in = hot.deadline - now};
   States states{.udp = hot.udp, .tcp = {}};
-  if (is_tcp) states.tcp = load_words(entry.tcp);
+  if (is_tcp) states.tcp = entry.tcp;
   const Step step =
       dispatch(packet, entry.original, sighting, table_.options().timeouts, states);
 
@@ -280,10 +282,13 @@ Tracker::Updated Tracker::update(packet::Packet& packet, Found found, Time now) 
   if (step.outcome == Outcome::remove || step.outcome == Outcome::reopen) {
     hot.status |= status::kDying;
   }
-  hot.udp = states.udp;
   const std::uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
   entry.sequence.store(sequence + 1, std::memory_order_relaxed);
-  store_words(entry.hot, hot);
+  store_words(entry.hot.traffic[way], hot.traffic[way]);
+  store_words(entry.hot.deadline, hot.deadline);
+  if (hot.status != status_before) {
+    std::atomic_ref(entry.hot.status).store(hot.status, std::memory_order_release);
+  }
   if (is_tcp) store_words(entry.tcp, states.tcp);
   entry.sequence.store(sequence + 2, std::memory_order_release);
   entry.lock.unlock();
