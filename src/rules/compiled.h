@@ -12,22 +12,24 @@
 #include "rules/ruleset.h"
 #include "rules/verdict.h"
 
-/// The form of a ruleset that workers run. It is immutable; a commit makes a new one out of the compiled chains that have
-/// not changed and newly compiled ones.
+/// The form of a ruleset that workers run. It is immutable; a commit makes a new one out of the
+/// compiled chains that have not changed and newly compiled ones.
 ///
-/// A rule is a run of operations. The expressions that rules are mostly made of (load a header field, compare a
-/// word, decide) are operations of their own, evaluated in place; everything else is a call of its expression.
-/// Chains name each other by slot, so a chain that has not changed is shared by many generations.
+/// A rule is a run of operations. The expressions that rules are mostly made of (load a header
+/// field, compare a word, decide) are operations of their own, evaluated in place; everything else
+/// is a call of its expression. Chains name each other by slot, so a chain that has not changed is
+/// shared by many generations.
 namespace weir::rules {
 
 /// One step of a compiled rule.
 struct Op {
   enum class Kind : std::uint8_t {
-    call,       // expression->eval().
-    load,       // `length` bytes (at most 16) at `offset` of the network or transport header into `at`; no match when short.
-    match,      // (word `at` & mask) == value, else no match.
-    mismatch,   // (word `at` & mask) != value, else no match.
-    decide,     // The verdict.
+    call,   // expression->eval().
+    load,   // `length` bytes (at most 16) at `offset` of the network or transport header into `at`;
+            // no match when short.
+    match,  // (word `at` & mask) == value, else no match.
+    mismatch,  // (word `at` & mask) != value, else no match.
+    decide,    // The verdict.
   };
   Kind kind = Kind::call;
   RegisterIndex at = 0;
@@ -81,7 +83,8 @@ class Observer {
   /// The chain that was jumped to has ended, or a rule has left it.
   virtual void on_return(const Context& context, const CompiledChain& chain) = 0;
   /// The base chain's rules have not decided.
-  virtual void on_policy(const Context& context, const CompiledChain& chain, VerdictCode policy) = 0;
+  virtual void on_policy(const Context& context, const CompiledChain& chain,
+                         VerdictCode policy) = 0;
 };
 
 class CompiledRuleset {
@@ -90,8 +93,8 @@ class CompiledRuleset {
 
   std::uint64_t generation() const { return generation_; }
 
-  /// Whether a packet of the family meets any chain at the hook with from <= priority < until. Cheap enough to ask first
-  /// for every batch. At Hook::ingress the family doesn't matter.
+  /// Whether a packet of the family meets any chain at the hook with from <= priority < until.
+  /// Cheap enough to ask first for every batch. At Hook::ingress the family doesn't matter.
   bool has_chains(Family family, Hook hook, std::int32_t from, std::int32_t until) const {
     for (const HookChain& each : hook_chains(family, hook)) {
       if (each.priority >= until) return false;
@@ -99,15 +102,19 @@ class CompiledRuleset {
     }
     return false;
   }
-  bool has_nat_chains(Family family, Hook hook) const { return !nat_[index(family)][at(hook)].empty(); }
+  bool has_nat_chains(Family family, Hook hook) const {
+    return !nat_[index(family)][at(hook)].empty();
+  }
 
-  /// Runs the packet through the filter and route chains of context.hook with from <= priority < until, in order. Sets
-  /// packet->drop when it is dropped. `skip` chains of the hook are passed over (to resume behind HookVerdict::chain_position
-  /// after `queue`: chain_position + 1).
-  HookVerdict run(Context& context, std::int32_t from, std::int32_t until, std::uint16_t skip = 0) const;
+  /// Runs the packet through the filter and route chains of context.hook with from <= priority <
+  /// until, in order. Sets packet->drop when it is dropped. `skip` chains of the hook are passed
+  /// over (to resume behind HookVerdict::chain_position after `queue`: chain_position + 1).
+  HookVerdict run(Context& context, std::int32_t from, std::int32_t until,
+                  std::uint16_t skip = 0) const;
 
-  /// Runs the nat chains of context.hook in order of priority until `is_done()` is true (a rule has set up the translation that
-  /// belongs to the hook) or one does not accept. For the first packet of a connection only (nf_nat_inet_fn).
+  /// Runs the nat chains of context.hook in order of priority until `is_done()` is true (a rule has
+  /// set up the translation that belongs to the hook) or one does not accept. For the first packet
+  /// of a connection only (nf_nat_inet_fn).
   template <typename IsDone>
   HookVerdict run_nat_chains(Context& context, IsDone&& is_done) const {
     context.generation = generation_;
@@ -118,7 +125,8 @@ class CompiledRuleset {
     return {};
   }
 
-  /// Whether a chain of type route sees such packets: then a changed mark or address at output means a new route.
+  /// Whether a chain of type route sees such packets: then a changed mark or address at output
+  /// means a new route.
   bool has_route_chains(Family family) const { return has_route_chains_[index(family)]; }
 
  private:

@@ -1,9 +1,9 @@
 #include "rules/data.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <cerrno>
 #include <string>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "netlink/attributes.h"
 #include "rules/expression.h"
@@ -18,7 +18,9 @@ constexpr netlink::Rule kData[] = {
 };
 constexpr netlink::Rule kVerdict[] = {
     {.type = NFTA_VERDICT_CODE, .kind = netlink::Kind::u32},
-    {.type = NFTA_VERDICT_CHAIN, .kind = netlink::Kind::string, .max_bytes = NFT_CHAIN_MAXNAMELEN - 1},
+    {.type = NFTA_VERDICT_CHAIN,
+     .kind = netlink::Kind::string,
+     .max_bytes = NFT_CHAIN_MAXNAMELEN - 1},
     {.type = NFTA_VERDICT_CHAIN_ID, .kind = netlink::Kind::u32},
 };
 
@@ -34,8 +36,8 @@ Result<Chain*> find_target(const netlink::Attributes& verdict, ParseContext& con
       return std::unexpected(verdict.error(NFTA_VERDICT_CHAIN, ENOENT, "no chain has this name"));
     }
   } else if (verdict.has(NFTA_VERDICT_CHAIN_ID)) {
-    chain = context.transaction.find_chain(context.table,
-                                           verdict.be32(NFTA_VERDICT_CHAIN_ID).host());
+    chain =
+        context.transaction.find_chain(context.table, verdict.be32(NFTA_VERDICT_CHAIN_ID).host());
     if (!chain) {
       return std::unexpected(verdict.error(NFTA_VERDICT_CHAIN_ID, ENOENT, "no chain has this id"));
     }
@@ -106,8 +108,7 @@ std::uint32_t word_index(std::uint32_t netlink_register) {
 
 Result<RegisterIndex> parse_register(const netlink::Attribute& attribute) {
   const std::uint32_t number = attribute.be32().host();
-  const bool is_known =
-      number <= NFT_REG_4 || (number >= NFT_REG32_00 && number <= NFT_REG32_15);
+  const bool is_known = number <= NFT_REG_4 || (number >= NFT_REG32_00 && number <= NFT_REG32_15);
   if (!attribute || !is_known) return std::unexpected(attribute.error(ERANGE, "no such register"));
   return static_cast<RegisterIndex>(word_index(number));
 }
@@ -150,7 +151,8 @@ Result<Data> parse_data(const netlink::Attribute& attribute, ParseContext& conte
     std::memcpy(data.value.data(), value.data(), value.size());
     return data;
   }
-  if (parsed->has(NFTA_DATA_VERDICT)) return parse_verdict(parsed->find(NFTA_DATA_VERDICT), context);
+  if (parsed->has(NFTA_DATA_VERDICT))
+    return parse_verdict(parsed->find(NFTA_DATA_VERDICT), context);
   return std::unexpected(attribute.error(EINVAL, "neither a value nor a verdict"));
 }
 

@@ -9,9 +9,9 @@
 #include "base/error.h"
 #include "rules/ruleset.h"
 
-/// The steps of a transaction on tables, chains and rules: each changes the model at once, and records
-/// how to undo it and what to tell listeners. What a request may do is checked by its handler (control/nftables);
-/// what would break the model is refused here.
+/// The steps of a transaction on tables, chains and rules: each changes the model at once, and
+/// records how to undo it and what to tell listeners. What a request may do is checked by its
+/// handler (control/nftables); what would break the model is refused here.
 namespace weir::rules {
 
 /// Lists a new table and allots its handle. The name must be free.
@@ -22,7 +22,8 @@ void set_table_flags(Ruleset& ruleset, Transaction& transaction, Table& table, s
 void delete_table(Ruleset& ruleset, Transaction& transaction, Table& table);
 
 /// Lists a new chain, allots handle and slot, and registers a base chain. The name must be free.
-Chain& add_chain(Ruleset& ruleset, Transaction& transaction, Table& table, std::shared_ptr<Chain> chain);
+Chain& add_chain(Ruleset& ruleset, Transaction& transaction, Table& table,
+                 std::shared_ptr<Chain> chain);
 /// What NEWCHAIN may change of a chain that exists.
 struct ChainUpdate {
   std::optional<VerdictCode> policy;
@@ -39,8 +40,8 @@ struct RulePlace {
   Where where = Where::last;
   Rule* anchor = nullptr;  // before, after, replace.
 };
-/// Puts a rule, whose handle is set, into its chain and takes what it refers to. Replacing deletes the anchor and takes over its
-/// place; the handle has to be the anchor's then.
+/// Puts a rule, whose handle is set, into its chain and takes what it refers to. Replacing deletes
+/// the anchor and takes over its place; the handle has to be the anchor's then.
 Rule& add_rule(Ruleset& ruleset, Transaction& transaction, Chain& chain, std::shared_ptr<Rule> rule,
                const RulePlace& place);
 void delete_rule(Ruleset& ruleset, Transaction& transaction, Rule& rule);

@@ -1,6 +1,6 @@
-#include <cerrno>
-
 #include <linux/netfilter/nf_tables.h>
+
+#include <cerrno>
 
 #include "rules/edit.h"
 

@@ -11,7 +11,8 @@ void hide(Rule& rule) {
   rule.chain->rules_by_handle.erase(rule.handle);
   rule.chain->compiled.reset();
   --rule.chain->use;
-  // When the rule that a binding chain belongs to has been taken back, it has taken the chain and its rules with it.
+  // When the rule that a binding chain belongs to has been taken back, it has taken the chain and
+  // its rules with it.
   if (rule.chain->table->chains.is_shown(*rule.chain)) rule.release();
 }
 
@@ -48,11 +49,15 @@ class RuleDeleted final : public Change {
 
 decltype(Rule::at) place_of(Chain& chain, const RulePlace& place) {
   switch (place.where) {
-    case RulePlace::Where::first: return chain.rules.begin();
-    case RulePlace::Where::last: return chain.rules.end();
+    case RulePlace::Where::first:
+      return chain.rules.begin();
+    case RulePlace::Where::last:
+      return chain.rules.end();
     case RulePlace::Where::before:
-    case RulePlace::Where::replace: return place.anchor->at;
-    case RulePlace::Where::after: return std::next(place.anchor->at);
+    case RulePlace::Where::replace:
+      return place.anchor->at;
+    case RulePlace::Where::after:
+      return std::next(place.anchor->at);
   }
   return chain.rules.end();
 }

@@ -57,7 +57,8 @@ Table& add_table(Ruleset& ruleset, Transaction& transaction, std::shared_ptr<Tab
   return added;
 }
 
-void set_table_flags(Ruleset& ruleset, Transaction& transaction, Table& table, std::uint32_t flags) {
+void set_table_flags(Ruleset& ruleset, Transaction& transaction, Table& table,
+                     std::uint32_t flags) {
   if (table.flags == flags) return;
   transaction.record<TableFlagged>(table, table.flags);
   const bool wakes = table.is_dormant() && !(flags & NFT_TABLE_F_DORMANT);
@@ -85,7 +86,8 @@ void delete_table(Ruleset& ruleset, Transaction& transaction, Table& table) {
     delete_object(ruleset, transaction, table, *object);
   }
   for (Chain* chain : chains) {
-    // A binding chain went with the rule that was bound to it. Nothing can refer to the others any more.
+    // A binding chain went with the rule that was bound to it. Nothing can refer to the others any
+    // more.
     if (table.chains.is_shown(*chain)) (void)delete_chain(ruleset, transaction, *chain);
   }
   auto shared = ruleset.tables.share(table);

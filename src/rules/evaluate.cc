@@ -56,7 +56,8 @@ bool name_matches(const std::string& pattern, std::string_view name) {
   return pattern == name;
 }
 
-/// Whether a chain of netdev, or of inet at ingress, is there for the interface that the packet came in by.
+/// Whether a chain of netdev, or of inet at ingress, is there for the interface that the packet
+/// came in by.
 bool is_for_device(const CompiledChain& chain, const Context& context) {
   if (!context.services || !context.services->routing) return false;
   const routing::Link* link = context.services->routing->view().link(context.packet->in_ifindex);

@@ -10,7 +10,15 @@ namespace weir::rules {
 
 /// The family of a table. The values are NFPROTO_* of <linux/netfilter.h>, which is what netlink
 /// carries in nfgenmsg.
-enum class Family : std::uint8_t { unspec = 0, inet = 1, ip = 2, arp = 3, netdev = 5, bridge = 7, ip6 = 10 };
+enum class Family : std::uint8_t {
+  unspec = 0,
+  inet = 1,
+  ip = 2,
+  arp = 3,
+  netdev = 5,
+  bridge = 7,
+  ip6 = 10
+};
 
 /// The hook at which packets meet chains. Values and order of enum nf_inet_hooks; `ingress` is both
 /// netdev's only hook and inet's sixth.
@@ -42,7 +50,8 @@ constexpr Family family_of(wire::Family family) {
   return family == wire::Family::ip ? Family::ip : Family::ip6;
 }
 
-/// Where netfilter's own stages stand (enum nf_ip_hook_priorities); chains may register at any number.
+/// Where netfilter's own stages stand (enum nf_ip_hook_priorities); chains may register at any
+/// number.
 namespace priority {
 inline constexpr std::int32_t kFirst = INT32_MIN;
 inline constexpr std::int32_t kDefrag = -400;

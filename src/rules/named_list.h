@@ -14,19 +14,22 @@ namespace weir::rules {
 /// Hash and equality that let string keys be looked up by string_view.
 struct NameHash {
   using is_transparent = void;
-  std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+  std::size_t operator()(std::string_view name) const {
+    return std::hash<std::string_view>{}(name);
+  }
 };
 
-/// The things of one kind that a table (or the ruleset) holds, in the order of their creation, found by
-/// name or handle. Control thread only.
+/// The things of one kind that a table (or the ruleset) holds, in the order of their creation,
+/// found by name or handle. Control thread only.
 ///
-/// Transactions need to take back what they did. So removal has two steps: `hide` takes an item out of
-/// all look-ups and iteration but keeps its place; then either `show` puts it back as if nothing had
-/// happened, or the commit's `purge` forgets it. A new item may take the name of a hidden one; undoing in reverse
-/// order erases the new one before the old one is shown again.
+/// Transactions need to take back what they did. So removal has two steps: `hide` takes an item out
+/// of all look-ups and iteration but keeps its place; then either `show` puts it back as if nothing
+/// had happened, or the commit's `purge` forgets it. A new item may take the name of a hidden one;
+/// undoing in reverse order erases the new one before the old one is shown again.
 ///
-/// T has a member `handle` (unique in the list) and a function `key()`: the name that it is found by, constant while listed
-/// (more than the plain name where names are unique only within a type or family).
+/// T has a member `handle` (unique in the list) and a function `key()`: the name that it is found
+/// by, constant while listed (more than the plain name where names are unique only within a type or
+/// family).
 template <typename T>
 class NamedList {
  public:

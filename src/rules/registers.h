@@ -10,19 +10,19 @@
 
 namespace weir::rules {
 
-/// One operand place of an expression: an index of 32-bit words, 0..19, as the kernel's struct nft_regs
-/// lays them out: words 0..3 are the verdict register's, 4..19 the sixteen data registers (NFT_REG_1
-/// starts at 4, NFT_REG32_00 is 4). Only data registers get into a RegisterIndex of a parsed
-/// expression; see registers_netlink.h for reading NFTA_*_SREG and _DREG.
+/// One operand place of an expression: an index of 32-bit words, 0..19, as the kernel's struct
+/// nft_regs lays them out: words 0..3 are the verdict register's, 4..19 the sixteen data registers
+/// (NFT_REG_1 starts at 4, NFT_REG32_00 is 4). Only data registers get into a RegisterIndex of a
+/// parsed expression; see registers_netlink.h for reading NFTA_*_SREG and _DREG.
 using RegisterIndex = std::uint8_t;
 
 inline constexpr std::size_t kRegisterWords = 20;
 inline constexpr RegisterIndex kFirstDataRegister = 4;
 inline constexpr std::size_t kRegisterDataBytes = 64;
 
-/// The registers that the expressions of a chain pass values through, and their verdict. Values lie in
-/// memory as on the wire (payload) or in host order (meta, ct), as the kernel keeps them. A value that
-/// is shorter than its last word leaves zeroes behind it.
+/// The registers that the expressions of a chain pass values through, and their verdict. Values lie
+/// in memory as on the wire (payload) or in host order (meta, ct), as the kernel keeps them. A
+/// value that is shorter than its last word leaves zeroes behind it.
 struct Registers {
   Verdict verdict;
   alignas(16) std::array<std::uint32_t, kRegisterWords> words{};

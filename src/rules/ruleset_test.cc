@@ -1,6 +1,7 @@
 #include "rules/ruleset.h"
 
 #include <gtest/gtest.h>
+#include <linux/netfilter/nf_tables.h>
 
 #include <cerrno>
 #include <memory>
@@ -9,8 +10,6 @@
 #include "rules/compiled.h"
 #include "rules/edit.h"
 #include "rules/expr/immediate.h"
-
-#include <linux/netfilter/nf_tables.h>
 
 namespace weir::rules {
 namespace {
@@ -31,8 +30,9 @@ class RulesetTest : public ::testing::Test {
     return add_chain(ruleset_, transaction_, *table_, made);
   }
   Chain& base(const char* name, std::int32_t priority, VerdictCode policy = VerdictCode::accept) {
-    return chain(name, BaseChain{.hook = Hook::forward, .priority = priority, .policy = policy,
-                                 .devices = {}});
+    return chain(
+        name,
+        BaseChain{.hook = Hook::forward, .priority = priority, .policy = policy, .devices = {}});
   }
 
   /// A rule that says the verdict, in the bytes that nft sends.

@@ -22,8 +22,8 @@ struct Requester {
   std::uint16_t flags = 0;  // NLM_F_* of the request.
 };
 
-/// What a step has made, changed or deleted, for the events (`nft monitor`) and echoes that are sent after the commit, in
-/// the order of the steps. It keeps its subjects alive.
+/// What a step has made, changed or deleted, for the events (`nft monitor`) and echoes that are
+/// sent after the commit, in the order of the steps. It keeps its subjects alive.
 struct Notice {
   std::uint8_t message = 0;  // NFT_MSG_*.
   std::shared_ptr<Table> table = {};
@@ -31,7 +31,8 @@ struct Notice {
   std::shared_ptr<Rule> rule = {};
   std::shared_ptr<Set> set = {};
   std::shared_ptr<Object> object = {};
-  std::shared_ptr<const void> detail = {};  // What only this message's own writer knows, e.g. the set's elements.
+  std::shared_ptr<const void> detail =
+      {};  // What only this message's own writer knows, e.g. the set's elements.
   Requester requester = {};
 };
 
@@ -41,18 +42,20 @@ struct Notice {
 class Change {
  public:
   virtual ~Change() = default;
-  /// The batch holds, the new compiled ruleset is about to be published: make ready what its readers will find. Must not
-  /// fail, and must not show to readers of the running generation.
+  /// The batch holds, the new compiled ruleset is about to be published: make ready what its
+  /// readers will find. Must not fail, and must not show to readers of the running generation.
   virtual void prepare() {}
-  /// The batch holds, the new compiled ruleset is published: forget what undoing would have needed (e.g. erase what was
-  /// hidden). Workers may still read the old ruleset: what that refers to goes through the epoch. Must not fail.
+  /// The batch holds, the new compiled ruleset is published: forget what undoing would have needed
+  /// (e.g. erase what was hidden). Workers may still read the old ruleset: what that refers to goes
+  /// through the epoch. Must not fail.
   virtual void commit() = 0;
-  /// Takes the step back. Steps are undone in reverse order, so the model is as it was just after this step.
+  /// Takes the step back. Steps are undone in reverse order, so the model is as it was just after
+  /// this step.
   virtual void undo() = 0;
 };
 
-/// The work of one nfnetlink batch on a Ruleset. Control thread only; at most one is open at a time.
-/// `Ruleset::commit` or `Ruleset::abort` ends it.
+/// The work of one nfnetlink batch on a Ruleset. Control thread only; at most one is open at a
+/// time. `Ruleset::commit` or `Ruleset::abort` ends it.
 class Transaction {
  public:
   explicit Transaction(std::uint64_t generation) : generation_(generation) {}
@@ -67,8 +70,9 @@ class Transaction {
     return made;
   }
 
-  /// The generation that this transaction makes when it is committed; the running one is one less. A
-  /// set element that this transaction adds exists from it on; one that it deletes exists until it.
+  /// The generation that this transaction makes when it is committed; the running one is one less.
+  /// A set element that this transaction adds exists from it on; one that it deletes exists until
+  /// it.
   std::uint64_t generation() const { return generation_; }
 
   /// Things that the batch has made and names by a number of its own (NFTA_SET_ID, NFTA_CHAIN_ID,
@@ -77,13 +81,15 @@ class Transaction {
   Chain* find_chain(const Table& table, std::uint32_t id) const;
   Rule* find_rule(const Chain& chain, std::uint32_t id) const;
   void name_set(const Table& table, std::uint32_t id, Set& set) { sets_[{&table, id}] = &set; }
-  void name_chain(const Table& table, std::uint32_t id, Chain& chain) { chains_[{&table, id}] = &chain; }
+  void name_chain(const Table& table, std::uint32_t id, Chain& chain) {
+    chains_[{&table, id}] = &chain;
+  }
   void name_rule(const Chain& chain, std::uint32_t id, Rule& rule) { rules_[{&chain, id}] = &rule; }
 
   /// The rules of this chain have changed, so it is compiled anew.
   void touch(Chain& chain);
-  /// Something may have made a path between chains longer, or put an expression where it may not stand: all base chains of
-  /// this table are walked at commit (Expression::validate).
+  /// Something may have made a path between chains longer, or put an expression where it may not
+  /// stand: all base chains of this table are walked at commit (Expression::validate).
   void validate(Table& table);
 
   bool is_empty() const { return changes_.empty(); }

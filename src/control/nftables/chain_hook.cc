@@ -1,11 +1,10 @@
 #include "control/nftables/chain_hook.h"
 
-#include <cerrno>
-
-#include <net/if.h>
-
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <net/if.h>
+
+#include <cerrno>
 
 namespace weir::control::nftables {
 namespace {
@@ -60,7 +59,8 @@ Result<void> read_devices(const netlink::Attributes& hook, rules::BaseChain& bas
     }
     base.devices.emplace_back(device.string());
   }
-  if (base.devices.empty()) return std::unexpected(Error{EINVAL, "an ingress chain needs a device"});
+  if (base.devices.empty())
+    return std::unexpected(Error{EINVAL, "an ingress chain needs a device"});
   return {};
 }
 

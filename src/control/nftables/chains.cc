@@ -11,7 +11,9 @@ constexpr std::size_t kUserdataMax = 256;
 constexpr std::uint32_t kKnownFlags = NFT_CHAIN_BASE | NFT_CHAIN_HW_OFFLOAD | NFT_CHAIN_BINDING;
 
 constexpr netlink::Rule kSchema[] = {
-    {.type = NFTA_CHAIN_TABLE, .kind = netlink::Kind::string, .max_bytes = NFT_TABLE_MAXNAMELEN - 1},
+    {.type = NFTA_CHAIN_TABLE,
+     .kind = netlink::Kind::string,
+     .max_bytes = NFT_TABLE_MAXNAMELEN - 1},
     {.type = NFTA_CHAIN_HANDLE, .kind = netlink::Kind::u64},
     {.type = NFTA_CHAIN_NAME, .kind = netlink::Kind::string, .max_bytes = NFT_CHAIN_MAXNAMELEN - 1},
     {.type = NFTA_CHAIN_HOOK, .kind = netlink::Kind::nested},
@@ -51,8 +53,7 @@ Result<std::optional<rules::VerdictCode>> parse_policy(const netlink::Attributes
     return std::unexpected(
         attributes.error(NFTA_CHAIN_POLICY, EOPNOTSUPP, "only base chains have a policy"));
   }
-  const auto policy =
-      static_cast<rules::VerdictCode>(attributes.be32(NFTA_CHAIN_POLICY).host());
+  const auto policy = static_cast<rules::VerdictCode>(attributes.be32(NFTA_CHAIN_POLICY).host());
   if (policy != rules::VerdictCode::accept && policy != rules::VerdictCode::drop) {
     return std::unexpected(
         attributes.error(NFTA_CHAIN_POLICY, EINVAL, "a policy is accept or drop"));
@@ -63,8 +64,7 @@ Result<std::optional<rules::VerdictCode>> parse_policy(const netlink::Attributes
 Result<std::shared_ptr<rules::ChainCounters>> parse_counters(
     const netlink::Attributes& attributes) {
   if (!attributes.has(NFTA_CHAIN_COUNTERS)) return nullptr;
-  const auto parsed =
-      netlink::Attributes::parse(attributes.nested(NFTA_CHAIN_COUNTERS), kCounters);
+  const auto parsed = netlink::Attributes::parse(attributes.nested(NFTA_CHAIN_COUNTERS), kCounters);
   if (!parsed) return std::unexpected(parsed.error());
   auto counters = std::make_shared<rules::ChainCounters>();
   counters->packets = parsed->be64(NFTA_COUNTER_PACKETS).host();
@@ -78,7 +78,8 @@ Result<void> update(Edit& edit, const netlink::Attributes& attributes, rules::Ch
       attributes.has(NFTA_CHAIN_HANDLE) ? NFTA_CHAIN_HANDLE : NFTA_CHAIN_NAME;
   if (chain.is_binding()) return std::unexpected(Error{EINVAL, "the chain is bound to a rule"});
   if (edit.has(NLM_F_EXCL)) return std::unexpected(attributes.error(name_type, EEXIST, ""));
-  if (edit.has(NLM_F_REPLACE)) return std::unexpected(Error{EOPNOTSUPP, "chains can't be replaced"});
+  if (edit.has(NLM_F_REPLACE))
+    return std::unexpected(Error{EOPNOTSUPP, "chains can't be replaced"});
   if (attributes.has(NFTA_CHAIN_FLAGS)) {
     const std::uint32_t flags = attributes.be32(NFTA_CHAIN_FLAGS).host();
     if ((flags | (chain.flags & NFT_CHAIN_BASE)) != chain.flags) {
@@ -153,8 +154,7 @@ Result<void> create(Edit& edit, const netlink::Attributes& attributes, rules::Ta
   }
   const Bytes userdata = attributes.raw(NFTA_CHAIN_USERDATA);
   chain->userdata.assign(userdata.begin(), userdata.end());
-  rules::Chain& added =
-      rules::add_chain(edit.ruleset, edit.transaction, table, std::move(chain));
+  rules::Chain& added = rules::add_chain(edit.ruleset, edit.transaction, table, std::move(chain));
   if (attributes.has(NFTA_CHAIN_ID)) {
     edit.transaction.name_chain(table, attributes.be32(NFTA_CHAIN_ID).host(), added);
   }
@@ -229,8 +229,8 @@ Result<void> delete_chain(Edit& edit) {
     return std::unexpected(Error{EOPNOTSUPP, "the chain is bound to a rule"});
   }
   if (attributes->has(NFTA_CHAIN_HOOK)) {
-    return std::unexpected(attributes->error(
-        NFTA_CHAIN_HOOK, EOPNOTSUPP, "weir can't take single devices from a chain"));
+    return std::unexpected(attributes->error(NFTA_CHAIN_HOOK, EOPNOTSUPP,
+                                             "weir can't take single devices from a chain"));
   }
   const std::uint16_t blamed =
       attributes->has(NFTA_CHAIN_HANDLE) ? NFTA_CHAIN_HANDLE : NFTA_CHAIN_NAME;
@@ -254,17 +254,17 @@ Result<void> get_chains(Query& query) {
         return;
       }
       table.chains.for_each([&](const rules::Chain& chain) {
-        items.push_back({.table = query.ruleset.tables.share(table),
-                         .chain = table.chains.share(chain)});
+        items.push_back(
+            {.table = query.ruleset.tables.share(table), .chain = table.chains.share(chain)});
       });
     });
     Heading heading = query.heading(NFT_MSG_NEWCHAIN);
-    return start_list_dump(query, std::move(items),
-                           [heading](netlink::Writer& writer, const Item& item,
-                                     std::uint64_t generation) mutable {
-                             heading.generation = generation;
-                             write_chain(writer, heading, *item.table, *item.chain);
-                           });
+    return start_list_dump(
+        query, std::move(items),
+        [heading](netlink::Writer& writer, const Item& item, std::uint64_t generation) mutable {
+          heading.generation = generation;
+          write_chain(writer, heading, *item.table, *item.chain);
+        });
   }
   const auto table = find_table(query.ruleset, *attributes, NFTA_CHAIN_TABLE, query.family());
   if (!table) return std::unexpected(table.error());

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <linux/netfilter/nf_tables.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -7,15 +8,14 @@
 #include <string>
 #include <vector>
 
-#include <linux/netfilter/nf_tables.h>
-
 #include "base/epoch.h"
 #include "control/nftables/nftables.h"
 #include "netlink/message.h"
 #include "rules/ruleset.h"
 
-/// What the kernel answered to nft, byte for byte: tests/golden/nftables holds recorded conversations. What nft sent goes
-/// into the subsystem, and each message that comes out must be the kernel's but for the port id.
+/// What the kernel answered to nft, byte for byte: tests/golden/nftables holds recorded
+/// conversations. What nft sent goes into the subsystem, and each message that comes out must be
+/// the kernel's but for the port id.
 namespace weir::control {
 namespace {
 
@@ -41,10 +41,12 @@ std::vector<Line> read_conversation(const std::string& name) {
   return lines;
 }
 
-/// The nf_tables messages of a datagram, without port id, and without NEWGEN, which names a process.
+/// The nf_tables messages of a datagram, without port id, and without NEWGEN, which names a
+/// process.
 void split(Bytes datagram, std::vector<Octets>& messages) {
   while (const auto message = netlink::Message::take(datagram)) {
-    if (message->subsystem() != NFNL_SUBSYS_NFTABLES || message->number() == NFT_MSG_NEWGEN) continue;
+    if (message->subsystem() != NFNL_SUBSYS_NFTABLES || message->number() == NFT_MSG_NEWGEN)
+      continue;
     Octets bytes(message->bytes().begin(), message->bytes().end());
     std::fill(bytes.begin() + 12, bytes.begin() + 16, std::uint8_t{0});
     messages.push_back(std::move(bytes));
@@ -110,7 +112,8 @@ TEST(NftablesGolden, AnswersAsTheKernelDid) {
   split(ours.buffer, answered);
   ASSERT_EQ(answered.size(), theirs.size());
   ASSERT_GT(theirs.size(), 10u);
-  for (std::size_t i = 0; i < theirs.size(); ++i) EXPECT_EQ(answered[i], theirs[i]) << "message " << i;
+  for (std::size_t i = 0; i < theirs.size(); ++i)
+    EXPECT_EQ(answered[i], theirs[i]) << "message " << i;
 }
 
 }  // namespace

@@ -80,45 +80,69 @@ Result<rules::Chain*> find_chain(const rules::Table& table, const netlink::Attri
 
 EditHandler find_edit_handler(std::uint8_t number) {
   switch (number) {
-    case NFT_MSG_NEWTABLE: return new_table;
+    case NFT_MSG_NEWTABLE:
+      return new_table;
     case NFT_MSG_DELTABLE:
-    case kDestroyTable: return delete_table;
-    case NFT_MSG_NEWCHAIN: return new_chain;
+    case kDestroyTable:
+      return delete_table;
+    case NFT_MSG_NEWCHAIN:
+      return new_chain;
     case NFT_MSG_DELCHAIN:
-    case kDestroyChain: return delete_chain;
-    case NFT_MSG_NEWRULE: return new_rule;
+    case kDestroyChain:
+      return delete_chain;
+    case NFT_MSG_NEWRULE:
+      return new_rule;
     case NFT_MSG_DELRULE:
-    case kDestroyRule: return delete_rule;
-    case NFT_MSG_NEWSET: return new_set;
+    case kDestroyRule:
+      return delete_rule;
+    case NFT_MSG_NEWSET:
+      return new_set;
     case NFT_MSG_DELSET:
-    case kDestroySet: return delete_set;
-    case NFT_MSG_NEWSETELEM: return new_elements;
+    case kDestroySet:
+      return delete_set;
+    case NFT_MSG_NEWSETELEM:
+      return new_elements;
     case NFT_MSG_DELSETELEM:
-    case kDestroyElements: return delete_elements;
-    case NFT_MSG_NEWOBJ: return new_object;
+    case kDestroyElements:
+      return delete_elements;
+    case NFT_MSG_NEWOBJ:
+      return new_object;
     case NFT_MSG_DELOBJ:
-    case kDestroyObject: return delete_object;
-    case NFT_MSG_NEWFLOWTABLE: return new_flowtable;
+    case kDestroyObject:
+      return delete_object;
+    case NFT_MSG_NEWFLOWTABLE:
+      return new_flowtable;
     case NFT_MSG_DELFLOWTABLE:
-    case kDestroyFlowtable: return delete_flowtable;
-    default: return nullptr;
+    case kDestroyFlowtable:
+      return delete_flowtable;
+    default:
+      return nullptr;
   }
 }
 
 QueryHandler find_query_handler(std::uint8_t number) {
   switch (number) {
-    case NFT_MSG_GETTABLE: return get_tables;
-    case NFT_MSG_GETCHAIN: return get_chains;
+    case NFT_MSG_GETTABLE:
+      return get_tables;
+    case NFT_MSG_GETCHAIN:
+      return get_chains;
     case NFT_MSG_GETRULE:
-    case kGetRulesReset: return get_rules;
-    case NFT_MSG_GETSET: return get_sets;
+    case kGetRulesReset:
+      return get_rules;
+    case NFT_MSG_GETSET:
+      return get_sets;
     case NFT_MSG_GETSETELEM:
-    case kGetElementsReset: return get_elements;
+    case kGetElementsReset:
+      return get_elements;
     case NFT_MSG_GETOBJ:
-    case NFT_MSG_GETOBJ_RESET: return get_objects;
-    case NFT_MSG_GETFLOWTABLE: return get_flowtables;
-    case NFT_MSG_GETGEN: return get_generation;
-    default: return nullptr;
+    case NFT_MSG_GETOBJ_RESET:
+      return get_objects;
+    case NFT_MSG_GETFLOWTABLE:
+      return get_flowtables;
+    case NFT_MSG_GETGEN:
+      return get_generation;
+    default:
+      return nullptr;
   }
 }
 

@@ -1,12 +1,12 @@
 #pragma once
 
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
 #include <cstdint>
 #include <memory>
 #include <string_view>
 #include <vector>
-
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 
 #include "control/server/subsystem.h"
 #include "netlink/attributes.h"
@@ -15,11 +15,12 @@
 #include "rules/ruleset.h"
 #include "rules/transaction.h"
 
-/// What each nf_tables message means. Files are named for what they handle (tables.cc, chains.cc, rules.cc, sets.cc,
-/// elements.cc, objects.cc); the table that leads to them is in handlers.cc.
+/// What each nf_tables message means. Files are named for what they handle (tables.cc, chains.cc,
+/// rules.cc, sets.cc, elements.cc, objects.cc); the table that leads to them is in handlers.cc.
 namespace weir::control::nftables {
 
-/// NFT_MSG_DESTROY*, which <linux/netfilter/nf_tables.h> has from Linux 6.3: delete, and don't mind when there is nothing.
+/// NFT_MSG_DESTROY*, which <linux/netfilter/nf_tables.h> has from Linux 6.3: delete, and don't mind
+/// when there is nothing.
 inline constexpr std::uint8_t kDestroyTable = 26;
 inline constexpr std::uint8_t kDestroyChain = 27;
 inline constexpr std::uint8_t kDestroyRule = 28;
@@ -31,7 +32,8 @@ inline constexpr std::uint8_t kGetElementsReset = 33;
 /// NFT_MSG_GETRULE_RESET, from Linux 6.2.
 inline constexpr std::uint8_t kGetRulesReset = 25;
 
-/// The header of a message about this: answers and events share the shape. Sequence and port id are to be added.
+/// The header of a message about this: answers and events share the shape. Sequence and port id are
+/// to be added.
 struct Heading {
   std::uint8_t message = 0;  // NFT_MSG_*.
   std::uint16_t flags = 0;
@@ -66,10 +68,12 @@ struct Query {
   netlink::Region attributes() const { return request.message.attributes(); }
   bool resets() const {
     const std::uint8_t number = request.message.number();
-    return number == kGetRulesReset || number == NFT_MSG_GETOBJ_RESET || number == kGetElementsReset;
+    return number == kGetRulesReset || number == NFT_MSG_GETOBJ_RESET ||
+           number == kGetElementsReset;
   }
   rules::DumpMode mode() const { return resets() ? rules::DumpMode::reset : rules::DumpMode::keep; }
-  /// Of a message that answers this one. In a dump the generation is the one that the dump began in.
+  /// Of a message that answers this one. In a dump the generation is the one that the dump began
+  /// in.
   Heading heading(std::uint8_t message, std::uint16_t flags = 0) const {
     return {.message = message,
             .flags = flags,
@@ -94,7 +98,8 @@ Result<void> delete_elements(Edit& edit);
 Result<void> new_object(Edit& edit);
 Result<void> delete_object(Edit& edit);
 
-// Outside, dumps or single (request.is_dump()). The RESET variants are the same functions: they look at the message's number.
+// Outside, dumps or single (request.is_dump()). The RESET variants are the same functions: they
+// look at the message's number.
 Result<void> get_tables(Query& query);
 Result<void> get_chains(Query& query);
 Result<void> get_rules(Query& query);
@@ -116,7 +121,8 @@ void write_generation(netlink::Writer& writer, const Heading& heading, const Pee
 
 netlink::Writer::Start start_of(const Heading& heading, rules::Family family);
 
-// One whole message (begin to end) about one thing, as dumps and events carry it. What NFT_MSG_DEL* leaves out is left out.
+// One whole message (begin to end) about one thing, as dumps and events carry it. What NFT_MSG_DEL*
+// leaves out is left out.
 void write_table(netlink::Writer& writer, const Heading& heading, const rules::Table& table);
 void write_chain(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
                  const rules::Chain& chain);
@@ -125,16 +131,19 @@ void write_rule(netlink::Writer& writer, const Heading& heading, const rules::Ch
                 const rules::Rule& rule, std::uint64_t previous,
                 rules::DumpMode mode = rules::DumpMode::keep);
 
-// What an event says of a set, of elements (notice.detail) and of an object: sets.cc, elements.cc, objects.cc.
+// What an event says of a set, of elements (notice.detail) and of an object: sets.cc, elements.cc,
+// objects.cc.
 void write_set_notice(netlink::Writer& writer, const Heading& heading, const rules::Notice& notice);
 void write_elements_notice(netlink::Writer& writer, const Heading& heading,
                            const rules::Notice& notice);
 void write_object_notice(netlink::Writer& writer, const Heading& heading,
                          const rules::Notice& notice);
 
-/// The table that the attribute names, in the family. Errors: EINVAL when there is no attribute, ENOENT.
-Result<rules::Table*> find_table(const rules::Ruleset& ruleset, const netlink::Attributes& attributes,
-                                 std::uint16_t type, rules::Family family);
+/// The table that the attribute names, in the family. Errors: EINVAL when there is no attribute,
+/// ENOENT.
+Result<rules::Table*> find_table(const rules::Ruleset& ruleset,
+                                 const netlink::Attributes& attributes, std::uint16_t type,
+                                 rules::Family family);
 /// The chain of that name. Errors: as find_table.
 Result<rules::Chain*> find_chain(const rules::Table& table, const netlink::Attributes& attributes,
                                  std::uint16_t type);
@@ -144,9 +153,9 @@ inline bool forgives(const Edit& edit, const Error& error) {
   return edit.number() >= kDestroyTable && error.code == ENOENT;
 }
 
-/// A dump of what was listed when it began. It keeps that alive; when the ruleset changes meanwhile, the reader is told
-/// (NLM_F_DUMP_INTR) and starts over. Item is copyable and shares what it names; `write(writer, item, generation)`
-/// writes one whole message.
+/// A dump of what was listed when it began. It keeps that alive; when the ruleset changes
+/// meanwhile, the reader is told (NLM_F_DUMP_INTR) and starts over. Item is copyable and shares
+/// what it names; `write(writer, item, generation)` writes one whole message.
 template <typename Item, typename Write>
 class ListDump final : public Dump {
  public:
@@ -173,8 +182,8 @@ class ListDump final : public Dump {
 
 template <typename Item, typename Write>
 Result<void> start_list_dump(Query& query, std::vector<Item> items, Write write) {
-  return query.reply.start_dump(std::make_unique<ListDump<Item, Write>>(
-      query.ruleset, std::move(items), std::move(write)));
+  return query.reply.start_dump(
+      std::make_unique<ListDump<Item, Write>>(query.ruleset, std::move(items), std::move(write)));
 }
 
 }  // namespace weir::control::nftables

@@ -166,8 +166,9 @@ TEST_F(Nft, BatchAppliesWholeOrNotAtAll) {
       "nft 'add table inet u; add chain inet t b; add rule inet t b counter; "
       "delete rule inet t a handle 2; delete chain inet t nosuch'");
   EXPECT_EQ(both("nft -a list ruleset"), before);
-  both("nft 'add rule inet t a tcp dport { 1, 2 } jump { ip saddr { 192.0.2.1, 192.0.2.2 } drop; }; "
-       "delete chain inet t nosuch'");
+  both(
+      "nft 'add rule inet t a tcp dport { 1, 2 } jump { ip saddr { 192.0.2.1, 192.0.2.2 } drop; }; "
+      "delete chain inet t nosuch'");
   EXPECT_EQ(both("nft -a list ruleset"), before);
   // The kernel blames the rule that closes the loop, weir the batch.
   const std::string loop =

@@ -19,7 +19,8 @@ std::uint16_t event_flags(const rules::Notice& notice) {
   return flags;
 }
 
-/// The handle of the rule before a new one that is neither the first nor the last of its chain; else zero.
+/// The handle of the rule before a new one that is neither the first nor the last of its chain;
+/// else zero.
 std::uint64_t previous_of(const rules::Rule& rule) {
   const auto& rules = rule.chain->rules;
   if (rules.empty() || rules.back().first.get() == &rule) return 0;
@@ -50,10 +51,8 @@ class EventWriter {
 
   void send() {
     if (buffer_.empty()) return;
-    publisher_.publish({.group = NFNLGRP_NFTABLES,
-                        .datagram = buffer_,
-                        .port_id = port_id_,
-                        .echo = echo_});
+    publisher_.publish(
+        {.group = NFNLGRP_NFTABLES, .datagram = buffer_, .port_id = port_id_, .echo = echo_});
     buffer_.clear();
   }
 

@@ -9,8 +9,8 @@
 
 namespace weir::control {
 
-/// NFNL_SUBSYS_NFTABLES: the rules of the engine, as nft and other users of nf_tables see them. Which message does what stands
-/// in handlers.cc.
+/// NFNL_SUBSYS_NFTABLES: the rules of the engine, as nft and other users of nf_tables see them.
+/// Which message does what stands in handlers.cc.
 class Nftables final : public Subsystem, private Batches {
  public:
   /// Both must outlive it.
@@ -38,7 +38,7 @@ class Nftables final : public Subsystem, private Batches {
   rules::Ruleset& ruleset_;
   Publisher& publisher_;
   std::optional<rules::Transaction> transaction_;  // Open while a batch is.
-  rules::Requester first_;                         // The batch's first message: its NEWGEN answers that.
+  rules::Requester first_;  // The batch's first message: its NEWGEN answers that.
 };
 
 }  // namespace weir::control

@@ -7,7 +7,7 @@ namespace weir::control::nftables {
 namespace {
 
 constexpr std::size_t kUserdataMax = 256;
-constexpr std::size_t kExpressionsMax = 128;  // NFT_RULE_MAXEXPRS.
+constexpr std::size_t kExpressionsMax = 128;   // NFT_RULE_MAXEXPRS.
 constexpr std::uint16_t kRulePositionId = 10;  // NFTA_RULE_POSITION_ID.
 constexpr std::uint16_t kRuleChainId = 11;     // NFTA_RULE_CHAIN_ID.
 
@@ -46,7 +46,8 @@ Result<rules::Chain*> find_rule_chain(Edit& edit, const rules::Table& table,
   return chain;
 }
 
-/// Where a NEWRULE goes: NLM_F_REPLACE with a handle, or NLM_F_APPEND or not, next to a position or not.
+/// Where a NEWRULE goes: NLM_F_REPLACE with a handle, or NLM_F_APPEND or not, next to a position or
+/// not.
 Result<rules::RulePlace> find_place(Edit& edit, rules::Chain& chain,
                                     const netlink::Attributes& attributes) {
   using Where = rules::RulePlace::Where;
@@ -92,7 +93,8 @@ Result<std::shared_ptr<rules::Rule>> parse_rule(const netlink::Attributes& attri
     }
     auto expression = rules::parse_expression(nest, context);
     if (!expression) {
-      // The whole expression is to blame, not the attribute within: nft knows the places of expressions.
+      // The whole expression is to blame, not the attribute within: nft knows the places of
+      // expressions.
       Error error = expression.error();
       error.offset = nest.offset();
       return std::unexpected(std::move(error));
@@ -157,7 +159,8 @@ std::vector<Item> list_rules(Query& query, const netlink::Attributes& attributes
     if (query.family() != rules::Family::unspec && table.family != query.family()) return;
     if (attributes.has(NFTA_RULE_TABLE) && table.name != attributes.string(NFTA_RULE_TABLE)) return;
     table.chains.for_each([&](const rules::Chain& chain) {
-      if (attributes.has(NFTA_RULE_CHAIN) && chain.name != attributes.string(NFTA_RULE_CHAIN)) return;
+      if (attributes.has(NFTA_RULE_CHAIN) && chain.name != attributes.string(NFTA_RULE_CHAIN))
+        return;
       list_chain(query.ruleset, chain, items);
     });
   });
@@ -196,10 +199,8 @@ Result<void> new_rule(Edit& edit) {
   const auto place = find_place(edit, **chain, *attributes);
   if (!place) return std::unexpected(place.error());
 
-  rules::ParseContext context{.ruleset = edit.ruleset,
-                              .transaction = edit.transaction,
-                              .table = **table,
-                              .chain = *chain};
+  rules::ParseContext context{
+      .ruleset = edit.ruleset, .transaction = edit.transaction, .table = **table, .chain = *chain};
   // As in the kernel, a rule that is refused for its expressions has used up a handle.
   const bool replaces = place->where == rules::RulePlace::Where::replace;
   const std::uint64_t handle = replaces ? place->anchor->handle : (*table)->next_handle();

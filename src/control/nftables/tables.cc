@@ -18,8 +18,8 @@ constexpr netlink::Rule kSchema[] = {
 Result<void> check_flags(const netlink::Attributes& attributes) {
   const std::uint32_t flags = attributes.be32(NFTA_TABLE_FLAGS).host();
   if ((flags & ~std::uint32_t{NFT_TABLE_F_DORMANT}) == 0) return {};
-  return std::unexpected(attributes.error(NFTA_TABLE_FLAGS, EOPNOTSUPP,
-                                          "weir knows no table flag but dormant"));
+  return std::unexpected(
+      attributes.error(NFTA_TABLE_FLAGS, EOPNOTSUPP, "weir knows no table flag but dormant"));
 }
 
 Result<void> check_family(rules::Family family) {
@@ -27,18 +27,17 @@ Result<void> check_family(rules::Family family) {
     case rules::Family::inet:
     case rules::Family::ip:
     case rules::Family::ip6:
-    case rules::Family::netdev: return {};
+    case rules::Family::netdev:
+      return {};
     default:
-      return std::unexpected(Error{
-          EOPNOTSUPP,
-          "weir has no tables of family " + std::string(rules::name_of(family))});
+      return std::unexpected(
+          Error{EOPNOTSUPP, "weir has no tables of family " + std::string(rules::name_of(family))});
   }
 }
 
 Result<rules::Table*> find_by_handle(const rules::Ruleset& ruleset,
                                      const netlink::Attributes& attributes, rules::Family family) {
-  rules::Table* table =
-      ruleset.tables.find_handle(attributes.be64(NFTA_TABLE_HANDLE).host());
+  rules::Table* table = ruleset.tables.find_handle(attributes.be64(NFTA_TABLE_HANDLE).host());
   if (!table || table->family != family) {
     return std::unexpected(attributes.error(NFTA_TABLE_HANDLE, ENOENT, ""));
   }
@@ -64,19 +63,23 @@ void write_table(netlink::Writer& writer, const Heading& heading, const rules::T
 Result<void> new_table(Edit& edit) {
   const auto attributes = netlink::Attributes::parse(edit.attributes(), kSchema);
   if (!attributes) return std::unexpected(attributes.error());
-  if (!attributes->has(NFTA_TABLE_NAME)) return std::unexpected(attributes->missing(NFTA_TABLE_NAME));
+  if (!attributes->has(NFTA_TABLE_NAME))
+    return std::unexpected(attributes->missing(NFTA_TABLE_NAME));
   if (auto known = check_family(edit.family()); !known) return known;
   if (auto allowed = check_flags(*attributes); !allowed) return allowed;
   const std::uint32_t flags = attributes->be32(NFTA_TABLE_FLAGS).host();
 
   const std::string_view name = attributes->string(NFTA_TABLE_NAME);
   if (rules::Table* table = edit.ruleset.find_table(edit.family(), name)) {
-    if (edit.has(NLM_F_EXCL)) return std::unexpected(attributes->error(NFTA_TABLE_NAME, EEXIST, ""));
-    if (edit.has(NLM_F_REPLACE)) return std::unexpected(Error{EOPNOTSUPP, "tables can't be replaced"});
+    if (edit.has(NLM_F_EXCL))
+      return std::unexpected(attributes->error(NFTA_TABLE_NAME, EEXIST, ""));
+    if (edit.has(NLM_F_REPLACE))
+      return std::unexpected(Error{EOPNOTSUPP, "tables can't be replaced"});
     rules::set_table_flags(edit.ruleset, edit.transaction, *table, flags);
     return {};
   }
-  if (name.empty()) return std::unexpected(attributes->error(NFTA_TABLE_NAME, EINVAL, "an empty name"));
+  if (name.empty())
+    return std::unexpected(attributes->error(NFTA_TABLE_NAME, EINVAL, "an empty name"));
   auto table = std::make_shared<rules::Table>();
   table->name = name;
   table->family = edit.family();
@@ -107,9 +110,8 @@ Result<void> delete_table(Edit& edit) {
     }
     return {};
   }
-  const auto table = by_handle
-                         ? find_by_handle(edit.ruleset, *attributes, family)
-                         : find_table(edit.ruleset, *attributes, NFTA_TABLE_NAME, family);
+  const auto table = by_handle ? find_by_handle(edit.ruleset, *attributes, family)
+                               : find_table(edit.ruleset, *attributes, NFTA_TABLE_NAME, family);
   if (!table) {
     if (forgives(edit, table.error())) return {};
     return std::unexpected(table.error());
@@ -130,12 +132,12 @@ Result<void> get_tables(Query& query) {
       }
     });
     Heading heading = query.heading(NFT_MSG_NEWTABLE);
-    return start_list_dump(query, std::move(tables),
-                           [heading](netlink::Writer& writer, const Shared& table,
-                                     std::uint64_t generation) mutable {
-                             heading.generation = generation;
-                             write_table(writer, heading, *table);
-                           });
+    return start_list_dump(
+        query, std::move(tables),
+        [heading](netlink::Writer& writer, const Shared& table, std::uint64_t generation) mutable {
+          heading.generation = generation;
+          write_table(writer, heading, *table);
+        });
   }
   const auto attributes = netlink::Attributes::parse(query.attributes(), kSchema);
   if (!attributes) return std::unexpected(attributes.error());

@@ -1,8 +1,8 @@
 #include "rules/expr/bitwise.h"
 
-#include <cerrno>
-
 #include <linux/netfilter/nf_tables.h>
+
+#include <cerrno>
 
 #include "rules/data.h"
 
@@ -21,8 +21,8 @@ constexpr netlink::Rule kSchema[] = {
     {.type = NFTA_BITWISE_DATA, .kind = netlink::Kind::nested},
 };
 
-/// (source & mask) ^ xor, or a shift of the whole value, taken as words in host order of which the first is the most
-/// significant (as the kernel's, for values that were converted by `byteorder`).
+/// (source & mask) ^ xor, or a shift of the whole value, taken as words in host order of which the
+/// first is the most significant (as the kernel's, for values that were converted by `byteorder`).
 class Bitwise final : public Expression {
  public:
   struct Operation {
@@ -40,9 +40,12 @@ class Bitwise final : public Expression {
 
   void eval(Registers& registers, Context&) const override {
     switch (operation_.what) {
-      case NFT_BITWISE_BOOL: return combine(registers);
-      case NFT_BITWISE_LSHIFT: return shift_left(registers);
-      case NFT_BITWISE_RSHIFT: return shift_right(registers);
+      case NFT_BITWISE_BOOL:
+        return combine(registers);
+      case NFT_BITWISE_LSHIFT:
+        return shift_left(registers);
+      case NFT_BITWISE_RSHIFT:
+        return shift_right(registers);
     }
   }
 
@@ -110,8 +113,8 @@ Result<void> parse_operands(const netlink::Attributes& attributes, ParseContext&
                             Bitwise::Operation& operation) {
   if (operation.what == NFT_BITWISE_BOOL) {
     if (attributes.has(NFTA_BITWISE_DATA)) {
-      return std::unexpected(attributes.error(
-          NFTA_BITWISE_DATA, EINVAL, "a mask operation takes no shift"));
+      return std::unexpected(
+          attributes.error(NFTA_BITWISE_DATA, EINVAL, "a mask operation takes no shift"));
     }
     auto mask = parse_operand(attributes, NFTA_BITWISE_MASK, context, operation.length);
     if (!mask) return std::unexpected(mask.error());
@@ -149,8 +152,8 @@ Result<std::unique_ptr<Expression>> parse(netlink::Region region, ParseContext& 
 
   const std::uint32_t what = attributes->be32(NFTA_BITWISE_OP).host();
   if (what > kBooleanOrShift) {
-    return std::unexpected(attributes->error(
-        NFTA_BITWISE_OP, EOPNOTSUPP, "weir has no bitwise operation on two registers"));
+    return std::unexpected(attributes->error(NFTA_BITWISE_OP, EOPNOTSUPP,
+                                             "weir has no bitwise operation on two registers"));
   }
   operation.what = static_cast<nft_bitwise_ops>(what);
   if (auto result = parse_operands(*attributes, context, operation); !result) {

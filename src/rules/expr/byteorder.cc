@@ -1,8 +1,8 @@
 #include "rules/expr/byteorder.h"
 
-#include <cerrno>
-
 #include <linux/netfilter/nf_tables.h>
+
+#include <cerrno>
 
 #include "base/endian.h"
 #include "rules/data.h"
@@ -18,7 +18,8 @@ constexpr netlink::Rule kSchema[] = {
     {.type = NFTA_BYTEORDER_SIZE, .kind = netlink::Kind::u32, .required = true, .max_value = 255},
 };
 
-/// Swaps each unit of `size` bytes. On the machines that weir runs on, host to network and back are the same work.
+/// Swaps each unit of `size` bytes. On the machines that weir runs on, host to network and back are
+/// the same work.
 class Byteorder final : public Expression {
  public:
   struct Operation {
@@ -34,9 +35,12 @@ class Byteorder final : public Expression {
 
   void eval(Registers& registers, Context&) const override {
     switch (operation_.size) {
-      case 2: return swap<std::uint16_t>(registers);
-      case 4: return swap<std::uint32_t>(registers);
-      default: return swap<std::uint64_t>(registers);
+      case 2:
+        return swap<std::uint16_t>(registers);
+      case 4:
+        return swap<std::uint32_t>(registers);
+      default:
+        return swap<std::uint64_t>(registers);
     }
   }
 

@@ -1,9 +1,9 @@
 #include "rules/expr/cmp.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <cerrno>
 #include <cstring>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "rules/compiled.h"
 #include "rules/data.h"
@@ -48,12 +48,18 @@ class Cmp final : public Expression {
  private:
   bool holds(int order) const {
     switch (operation_) {
-      case NFT_CMP_EQ: return order == 0;
-      case NFT_CMP_NEQ: return order != 0;
-      case NFT_CMP_LT: return order < 0;
-      case NFT_CMP_LTE: return order <= 0;
-      case NFT_CMP_GT: return order > 0;
-      case NFT_CMP_GTE: return order >= 0;
+      case NFT_CMP_EQ:
+        return order == 0;
+      case NFT_CMP_NEQ:
+        return order != 0;
+      case NFT_CMP_LT:
+        return order < 0;
+      case NFT_CMP_LTE:
+        return order <= 0;
+      case NFT_CMP_GT:
+        return order > 0;
+      case NFT_CMP_GTE:
+        return order >= 0;
     }
     return false;
   }

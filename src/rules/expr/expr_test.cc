@@ -1,11 +1,10 @@
 #include <gtest/gtest.h>
+#include <linux/netfilter/nf_tables.h>
 #include <rapidcheck.h>
 
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "netlink/writer.h"
 #include "rules/compiled.h"
@@ -53,7 +52,8 @@ class Bench {
   Table* table = nullptr;
 };
 
-/// TCP over IPv4 with an MSS option behind `padding` no-operations, right checksums, `mss` in host order.
+/// TCP over IPv4 with an MSS option behind `padding` no-operations, right checksums, `mss` in host
+/// order.
 struct Syn {
   Octets frame;
   packet::Packet packet;
@@ -75,8 +75,7 @@ struct Syn {
     store(tcp + 16, wire::finish(whole()));
   }
   wire::Sum whole() const {
-    return wire::pseudo_header(wire::Family::ip, frame.data() + 14, 6, 28) +
-           wire::sum(packet.l4());
+    return wire::pseudo_header(wire::Family::ip, frame.data() + 14, 6, 28) + wire::sum(packet.l4());
   }
   bool has_right_checksums() const {
     return wire::finish(whole()).raw == 0 &&

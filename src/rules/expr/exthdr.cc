@@ -1,10 +1,9 @@
 #include "rules/expr/exthdr.h"
 
-#include <cerrno>
-
+#include <linux/netfilter/nf_tables.h>
 #include <netinet/in.h>
 
-#include <linux/netfilter/nf_tables.h>
+#include <cerrno>
 
 #include "rules/data.h"
 #include "rules/expr/header_base.h"
@@ -105,9 +104,12 @@ class ExthdrRead final : public Expression {
  private:
   std::optional<std::uint32_t> locate(const packet::Packet& packet) const {
     switch (field_.operation) {
-      case NFT_EXTHDR_OP_IPV6: return find_ipv6_header(packet, field_.type);
-      case NFT_EXTHDR_OP_IPV4: return find_ipv4_option(packet, field_.type);
-      default: return locate_tcp(packet);
+      case NFT_EXTHDR_OP_IPV6:
+        return find_ipv6_header(packet, field_.type);
+      case NFT_EXTHDR_OP_IPV4:
+        return find_ipv4_option(packet, field_.type);
+      default:
+        return locate_tcp(packet);
     }
   }
 
@@ -204,7 +206,8 @@ Result<std::unique_ptr<Expression>> make_read(const netlink::Attributes& attribu
       case wire::ipv4_option::kStrictSourceRoute:
       case wire::ipv4_option::kLooseSourceRoute:
       case wire::ipv4_option::kRecordRoute:
-      case wire::ipv4_option::kRouterAlert: break;
+      case wire::ipv4_option::kRouterAlert:
+        break;
       default:
         return std::unexpected(
             attributes.error(NFTA_EXTHDR_TYPE, EOPNOTSUPP, "no such IPv4 option can be read"));
@@ -226,8 +229,8 @@ Result<std::unique_ptr<Expression>> parse(netlink::Region region, ParseContext&)
     return std::unexpected(attributes->error(NFTA_EXTHDR_FLAGS, EINVAL, "unknown flags"));
   }
   if (field.operation > NFT_EXTHDR_OP_IPV4) {
-    return std::unexpected(attributes->error(
-        NFTA_EXTHDR_OP, EOPNOTSUPP, "weir reads no SCTP chunks and no DCCP options"));
+    return std::unexpected(attributes->error(NFTA_EXTHDR_OP, EOPNOTSUPP,
+                                             "weir reads no SCTP chunks and no DCCP options"));
   }
   const bool reads = attributes->has(NFTA_EXTHDR_DREG);
   const bool writes = attributes->has(NFTA_EXTHDR_SREG);

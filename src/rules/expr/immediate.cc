@@ -1,8 +1,8 @@
 #include "rules/expr/immediate.h"
 
-#include <cerrno>
-
 #include <linux/netfilter/nf_tables.h>
+
+#include <cerrno>
 
 #include "rules/compiled.h"
 #include "rules/data.h"
@@ -46,7 +46,8 @@ class Immediate final : public Expression {
     write_data(writer, NFTA_IMMEDIATE_DATA, data_);
   }
 
-  /// A binding chain (`jump { … }`) belongs to this rule alone: it leaves with it and comes back with it.
+  /// A binding chain (`jump { … }`) belongs to this rule alone: it leaves with it and comes back
+  /// with it.
   void hold() override {
     data_.hold();
     if (!binds()) return;
@@ -87,7 +88,8 @@ Result<std::unique_ptr<Expression>> parse(netlink::Region region, ParseContext& 
 
   const auto target = attributes->find(NFTA_IMMEDIATE_DREG);
   if (is_verdict_register(target) != data->is_verdict) {
-    return std::unexpected(target.error(EINVAL, "verdicts go into the verdict register, only they"));
+    return std::unexpected(
+        target.error(EINVAL, "verdicts go into the verdict register, only they"));
   }
   RegisterIndex destination = 0;
   if (!data->is_verdict) {

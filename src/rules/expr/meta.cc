@@ -1,9 +1,9 @@
 #include "rules/expr/meta.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <cerrno>
 #include <string>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "rules/data.h"
 #include "rules/expr/meta_read.h"
@@ -47,10 +47,18 @@ class MetaWrite final : public Expression {
   void eval(Registers& registers, Context& context) const override {
     packet::Packet& packet = *context.packet;
     switch (key_) {
-      case NFT_META_MARK: packet.mark = registers.u32(source_); break;
-      case NFT_META_PRIORITY: packet.priority = registers.u32(source_); break;
-      case NFT_META_NFTRACE: packet.is_traced = registers.u8(source_) != 0; break;
-      case NFT_META_PKTTYPE: set_link_type(packet, registers.u8(source_)); break;
+      case NFT_META_MARK:
+        packet.mark = registers.u32(source_);
+        break;
+      case NFT_META_PRIORITY:
+        packet.priority = registers.u32(source_);
+        break;
+      case NFT_META_NFTRACE:
+        packet.is_traced = registers.u8(source_) != 0;
+        break;
+      case NFT_META_PKTTYPE:
+        set_link_type(packet, registers.u8(source_));
+        break;
     }
   }
 
@@ -61,8 +69,8 @@ class MetaWrite final : public Expression {
 
   Result<void> validate(Validation& validation) const override {
     if (key_ != NFT_META_PKTTYPE) return {};
-    return validation.require_hooks(hook_bit(
-        validation.family == Family::netdev ? Hook::ingress : Hook::prerouting));
+    return validation.require_hooks(
+        hook_bit(validation.family == Family::netdev ? Hook::ingress : Hook::prerouting));
   }
 
  private:
@@ -78,19 +86,22 @@ class MetaWrite final : public Expression {
 };
 
 std::unexpected<Error> refuse(const netlink::Attributes& attributes, const char* what) {
-  return std::unexpected(attributes.error(
-      NFTA_META_KEY, EOPNOTSUPP,
-      std::string(what) + std::to_string(attributes.be32(NFTA_META_KEY).host())));
+  return std::unexpected(
+      attributes.error(NFTA_META_KEY, EOPNOTSUPP,
+                       std::string(what) + std::to_string(attributes.be32(NFTA_META_KEY).host())));
 }
 
 /// Bytes that the key takes from its register; zero when it can't be set.
 std::size_t written_bytes(std::uint32_t key) {
   switch (key) {
     case NFT_META_MARK:
-    case NFT_META_PRIORITY: return 4;
+    case NFT_META_PRIORITY:
+      return 4;
     case NFT_META_NFTRACE:
-    case NFT_META_PKTTYPE: return 1;
-    default: return 0;
+    case NFT_META_PKTTYPE:
+      return 1;
+    default:
+      return 0;
   }
 }
 

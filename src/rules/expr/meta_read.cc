@@ -1,10 +1,9 @@
 #include "rules/expr/meta_read.h"
 
-#include <string_view>
-
+#include <linux/netfilter/nf_tables.h>
 #include <net/if.h>
 
-#include <linux/netfilter/nf_tables.h>
+#include <string_view>
 
 #include "routing/database.h"
 #include "routing/view.h"
@@ -26,8 +25,8 @@ void set_name(Registers& registers, RegisterIndex to, std::string_view name) {
   registers.set(to, padded);
 }
 
-/// What an interface says of itself; a hook without such an interface has no kind, type or group, but an
-/// index of zero and an empty name.
+/// What an interface says of itself; a hook without such an interface has no kind, type or group,
+/// but an index of zero and an empty name.
 bool read_interface(std::uint32_t key, const Context& context, Registers& registers,
                     RegisterIndex to) {
   const bool is_in = key == NFT_META_IIFNAME || key == NFT_META_IIFTYPE ||
@@ -80,12 +79,14 @@ std::size_t meta_bytes(std::uint32_t key) {
   switch (key) {
     case NFT_META_PROTOCOL:
     case NFT_META_IIFTYPE:
-    case NFT_META_OIFTYPE: return 2;
+    case NFT_META_OIFTYPE:
+      return 2;
     case NFT_META_IIFNAME:
     case NFT_META_OIFNAME:
     case NFT_META_IIFKIND:
     case NFT_META_OIFKIND:
-    case NFT_META_SDIFNAME: return IFNAMSIZ;
+    case NFT_META_SDIFNAME:
+      return IFNAMSIZ;
     case NFT_META_LEN:
     case NFT_META_PRIORITY:
     case NFT_META_MARK:
@@ -101,11 +102,15 @@ std::size_t meta_bytes(std::uint32_t key) {
     case NFT_META_OIFGROUP:
     case NFT_META_PRANDOM:
     case NFT_META_SDIF:
-    case NFT_META_TIME_HOUR: return 4;
+    case NFT_META_TIME_HOUR:
+      return 4;
     case NFT_META_SECPATH:
-    case NFT_META_TIME_DAY: return 1;
-    case NFT_META_TIME_NS: return 8;
-    default: return 0;
+    case NFT_META_TIME_DAY:
+      return 1;
+    case NFT_META_TIME_NS:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -119,32 +124,54 @@ bool read_meta(std::uint32_t key, Context& context, Registers& registers, Regist
       registers.set_u16(to, ethertype(packet));
       return true;
     case NFT_META_NFPROTO:
-      registers.set_u8(to, static_cast<std::uint8_t>(context.hook == Hook::ingress
-                                                         ? Family::netdev
-                                                         : context.packet_family()));
+      registers.set_u8(
+          to, static_cast<std::uint8_t>(context.hook == Hook::ingress ? Family::netdev
+                                                                      : context.packet_family()));
       return true;
     case NFT_META_L4PROTO:
       if (packet.family == wire::Family::none) return false;
       registers.set_u8(to, packet.l4_protocol);
       return true;
-    case NFT_META_PRIORITY: registers.set_u32(to, packet.priority); return true;
-    case NFT_META_MARK: registers.set_u32(to, packet.mark); return true;
-    case NFT_META_IIF: registers.set_u32(to, context.in_ifindex()); return true;
-    case NFT_META_OIF: registers.set_u32(to, context.out_ifindex()); return true;
+    case NFT_META_PRIORITY:
+      registers.set_u32(to, packet.priority);
+      return true;
+    case NFT_META_MARK:
+      registers.set_u32(to, packet.mark);
+      return true;
+    case NFT_META_IIF:
+      registers.set_u32(to, context.in_ifindex());
+      return true;
+    case NFT_META_OIF:
+      registers.set_u32(to, context.out_ifindex());
+      return true;
     case NFT_META_PKTTYPE:
       registers.set_u8(to, static_cast<std::uint8_t>(packet.link_type));
       return true;
-    case NFT_META_CPU: registers.set_u32(to, context.worker); return true;
-    case NFT_META_PRANDOM: registers.set_u32(to, context.next_random()); return true;
-    case NFT_META_SECPATH: registers.set_u8(to, 0); return true;  // weir ends no IPsec tunnel.
-    case NFT_META_SDIF: registers.set_u32(to, 0); return true;    // Nor has it VRFs.
-    case NFT_META_SDIFNAME: set_name(registers, to, {}); return true;
+    case NFT_META_CPU:
+      registers.set_u32(to, context.worker);
+      return true;
+    case NFT_META_PRANDOM:
+      registers.set_u32(to, context.next_random());
+      return true;
+    case NFT_META_SECPATH:
+      registers.set_u8(to, 0);
+      return true;  // weir ends no IPsec tunnel.
+    case NFT_META_SDIF:
+      registers.set_u32(to, 0);
+      return true;  // Nor has it VRFs.
+    case NFT_META_SDIFNAME:
+      set_name(registers, to, {});
+      return true;
     case NFT_META_SKUID:
-    case NFT_META_SKGID: return false;  // Forwarded packets have no socket.
+    case NFT_META_SKGID:
+      return false;  // Forwarded packets have no socket.
     case NFT_META_TIME_NS:
     case NFT_META_TIME_DAY:
-    case NFT_META_TIME_HOUR: read_time(key, context, registers, to); return true;
-    default: return read_interface(key, context, registers, to);
+    case NFT_META_TIME_HOUR:
+      read_time(key, context, registers, to);
+      return true;
+    default:
+      return read_interface(key, context, registers, to);
   }
 }
 

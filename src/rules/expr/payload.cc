@@ -1,9 +1,9 @@
 #include "rules/expr/payload.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <algorithm>
 #include <cerrno>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "rules/compiled.h"
 #include "rules/data.h"
@@ -19,7 +19,10 @@ constexpr std::uint32_t kEthernetAddressBytes = 12;
 constexpr netlink::Rule kSchema[] = {
     {.type = NFTA_PAYLOAD_DREG, .kind = netlink::Kind::u32},
     {.type = NFTA_PAYLOAD_BASE, .kind = netlink::Kind::u32, .required = true},
-    {.type = NFTA_PAYLOAD_OFFSET, .kind = netlink::Kind::u32, .required = true, .max_value = kOffsetMax},
+    {.type = NFTA_PAYLOAD_OFFSET,
+     .kind = netlink::Kind::u32,
+     .required = true,
+     .max_value = kOffsetMax},
     {.type = NFTA_PAYLOAD_LEN, .kind = netlink::Kind::u32, .required = true, .max_value = 255},
     {.type = NFTA_PAYLOAD_SREG, .kind = netlink::Kind::u32},
     {.type = NFTA_PAYLOAD_CSUM_TYPE, .kind = netlink::Kind::u32},
@@ -27,7 +30,8 @@ constexpr netlink::Rule kSchema[] = {
     {.type = NFTA_PAYLOAD_CSUM_FLAGS, .kind = netlink::Kind::u32},
 };
 
-/// The link header as nft sees it: with the tags that ports have taken out of the frame back between addresses and type.
+/// The link header as nft sees it: with the tags that ports have taken out of the frame back
+/// between addresses and type.
 bool copy_tagged(const packet::Packet& packet, const PayloadField& field, std::uint8_t* to) {
   std::array<std::uint8_t, 14 + 2 * 4> header;
   const std::uint32_t tag_bytes = packet.vlan_count * 4u;
@@ -119,10 +123,9 @@ class PayloadWrite final : public Expression {
 
 Result<std::unique_ptr<Expression>> parse_write(const netlink::Attributes& attributes,
                                                 const PayloadField& field) {
-  const PayloadChecksum checksum{
-      .type = attributes.be32(NFTA_PAYLOAD_CSUM_TYPE).host(),
-      .offset = attributes.be32(NFTA_PAYLOAD_CSUM_OFFSET).host(),
-      .flags = attributes.be32(NFTA_PAYLOAD_CSUM_FLAGS).host()};
+  const PayloadChecksum checksum{.type = attributes.be32(NFTA_PAYLOAD_CSUM_TYPE).host(),
+                                 .offset = attributes.be32(NFTA_PAYLOAD_CSUM_OFFSET).host(),
+                                 .flags = attributes.be32(NFTA_PAYLOAD_CSUM_FLAGS).host()};
   if (checksum.flags & ~std::uint32_t{NFT_PAYLOAD_L4CSUM_PSEUDOHDR}) {
     return std::unexpected(
         attributes.error(NFTA_PAYLOAD_CSUM_FLAGS, EINVAL, "unknown checksum flags"));
@@ -142,8 +145,8 @@ Result<std::unique_ptr<Expression>> parse(netlink::Region region, ParseContext&)
 
   const std::uint32_t base = attributes->be32(NFTA_PAYLOAD_BASE).host();
   if (base > NFT_PAYLOAD_INNER_HEADER) {
-    return std::unexpected(attributes->error(NFTA_PAYLOAD_BASE, EOPNOTSUPP,
-                                             "weir knows no such header base"));
+    return std::unexpected(
+        attributes->error(NFTA_PAYLOAD_BASE, EOPNOTSUPP, "weir knows no such header base"));
   }
   const PayloadField field{
       .base = static_cast<std::uint8_t>(base),

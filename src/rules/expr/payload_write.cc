@@ -1,8 +1,7 @@
 #include "rules/expr/payload_write.h"
 
-#include <netinet/in.h>
-
 #include <linux/netfilter/nf_tables.h>
+#include <netinet/in.h>
 
 #include "rules/expr/header_base.h"
 #include "wire/checksum.h"
@@ -18,7 +17,8 @@ wire::Sum difference(Bytes before, Bytes after) {
          wire::sum(after);
 }
 
-/// Applies it to a finished checksum; a result of zero is written as all ones, which UDP needs and others allow.
+/// Applies it to a finished checksum; a result of zero is written as all ones, which UDP needs and
+/// others allow.
 void update(std::uint8_t* at, wire::Sum change) {
   const wire::Sum before{static_cast<std::uint16_t>(~load<Be16>(at).raw)};
   store(at, wire::udp_nonzero(wire::finish(before + change)));
@@ -28,16 +28,24 @@ void update_partial(std::uint8_t* at, wire::Sum change) {
   store(at, wire::fold(wire::Sum{load<Be16>(at).raw} + change));
 }
 
-/// Where the checksum of the transport lies that has a pseudo-header; nothing when it has none to update.
+/// Where the checksum of the transport lies that has a pseudo-header; nothing when it has none to
+/// update.
 std::optional<std::uint32_t> transport_checksum(const packet::Packet& packet) {
   if (!has_transport(packet)) return std::nullopt;
   std::uint32_t offset = 0;
   switch (packet.l4_protocol) {
-    case IPPROTO_TCP: offset = 16; break;
+    case IPPROTO_TCP:
+      offset = 16;
+      break;
     case IPPROTO_UDP:
-    case IPPROTO_UDPLITE: offset = kUdpChecksum; break;
-    case IPPROTO_ICMPV6: offset = 2; break;
-    default: return std::nullopt;
+    case IPPROTO_UDPLITE:
+      offset = kUdpChecksum;
+      break;
+    case IPPROTO_ICMPV6:
+      offset = 2;
+      break;
+    default:
+      return std::nullopt;
   }
   const std::uint32_t at = packet.l4_offset + offset;
   if (at + 2 > readable_end(packet)) return std::nullopt;
@@ -83,7 +91,8 @@ bool write_payload(packet::Packet& packet, const PayloadField& field,
 
   const bool is_partial = packet.checksum == packet::Checksum::partial;
   const bool is_network = field.base == NFT_PAYLOAD_NETWORK_HEADER;
-  // An unfinished checksum is computed over whatever the transport header and payload hold when it is sent.
+  // An unfinished checksum is computed over whatever the transport header and payload hold when it
+  // is sent.
   if (is_network || !is_partial) {
     const wire::Sum change = difference(before, value);
     if (checksum.type == NFT_PAYLOAD_CSUM_INET) {

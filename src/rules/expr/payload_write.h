@@ -26,8 +26,8 @@ struct PayloadChecksum {
 /// Where a header begins in the frame; nothing when the packet has none.
 std::optional<std::uint32_t> base_offset(const packet::Packet& packet, std::uint8_t base);
 
-/// Writes into the packet and keeps its checksums right, finished or partial ones (nft_payload_set_eval). False when the
-/// packet has no such field; then nothing is changed.
+/// Writes into the packet and keeps its checksums right, finished or partial ones
+/// (nft_payload_set_eval). False when the packet has no such field; then nothing is changed.
 bool write_payload(packet::Packet& packet, const PayloadField& field,
                    const PayloadChecksum& checksum, Bytes value);
 

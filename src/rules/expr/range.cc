@@ -1,9 +1,9 @@
 #include "rules/expr/range.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <cerrno>
 #include <cstring>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "rules/data.h"
 

@@ -1,9 +1,9 @@
 #include "rules/expr/tcp_option.h"
 
+#include <netinet/in.h>
+
 #include <array>
 #include <cstring>
-
-#include <netinet/in.h>
 
 #include "rules/expr/header_base.h"
 #include "wire/checksum.h"
@@ -15,14 +15,16 @@ namespace {
 constexpr std::uint32_t kChecksumOffset = 16;
 constexpr std::uint8_t kNoOperation = 1;
 
-/// Replaces bytes of the header at any offset. The sum is taken over the 16-bit words that they lie in.
+/// Replaces bytes of the header at any offset. The sum is taken over the 16-bit words that they lie
+/// in.
 void replace(packet::Packet& packet, std::uint32_t offset, Bytes value) {
   std::uint8_t* const tcp = packet.frame() + packet.l4_offset;
   const std::uint32_t first = offset & ~1u;
   const std::uint32_t bytes = ((offset + value.size() + 1) & ~1u) - first;
   const wire::Sum before = wire::sum(Bytes(tcp + first, bytes));
   std::memcpy(tcp + offset, value.data(), value.size());
-  // Of an unfinished checksum only the pseudo-header's part is there, which options don't belong to.
+  // Of an unfinished checksum only the pseudo-header's part is there, which options don't belong
+  // to.
   if (packet.checksum == packet::Checksum::partial) return;
 
   const wire::Sum after = wire::sum(Bytes(tcp + first, bytes));
