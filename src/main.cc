@@ -4,6 +4,7 @@
 #include <span>
 #include <string_view>
 
+#include "bench/bench.h"
 #include "daemon/run.h"
 #include "version.h"
 #include "tools/exec.h"
@@ -24,6 +25,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"run", "forward packets between network ports", weir::daemon::run_main},
     {"exec", "run an unmodified netfilter tool against the engine", weir::tools::exec_main},
+    {"bench", "measure the engine in memory", weir::bench::bench_main},
     {"stats", "show the engine's counters", weir::tools::stats_main},
 };
 
