@@ -12,13 +12,13 @@ constexpr Duration kEventWait = std::chrono::milliseconds(1);
 
 }  // namespace
 
-Result<std::unique_ptr<ControlPlane>> ControlPlane::open(Engine& engine, const control::Server::Options& options, Time (*now)()) {
+Result<std::unique_ptr<ControlPlane>> ControlPlane::open(Engine& engine, const control::Server::Options& options, std::function<Time()> now) {
   auto server = control::Server::open(options);
   if (!server) return std::unexpected(server.error());
   return std::unique_ptr<ControlPlane>(new ControlPlane(engine, std::move(*server), now));
 }
 
-ControlPlane::ControlPlane(Engine& engine, std::unique_ptr<control::Server> server, Time (*now)())
+ControlPlane::ControlPlane(Engine& engine, std::unique_ptr<control::Server> server, std::function<Time()> now)
     : engine_(engine),
       server_(std::move(server)),
       nftables_(engine.rules(), *server_),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "control/ctnetlink/ctnetlink.h"
@@ -17,7 +18,7 @@ class ControlPlane {
  public:
   /// `now` reads the engine's clock. Errors: EADDRINUSE when another engine serves this socket.
   static Result<std::unique_ptr<ControlPlane>> open(Engine& engine, const control::Server::Options& options,
-                                                    Time (*now)() = boot_time);
+                                                    std::function<Time()> now = boot_time);
 
   control::Server& server() { return *server_; }
 
@@ -25,7 +26,7 @@ class ControlPlane {
   void serve_once(Duration wait);
 
  private:
-  ControlPlane(Engine& engine, std::unique_ptr<control::Server> server, Time (*now)());
+  ControlPlane(Engine& engine, std::unique_ptr<control::Server> server, std::function<Time()> now);
 
   Engine& engine_;
   std::unique_ptr<control::Server> server_;

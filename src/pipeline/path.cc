@@ -260,20 +260,21 @@ void Path::route(Batch& batch, Batch& local) {
   keep(batch, [&](Packet* packet) {
     if (!accept_options(*packet)) return drop(packet, Drop::bad_ip_options), false;
     const ForwardDecision may = check_forwarding(*packet);
-    if (may.forwarding == Forwarding::refused) {
-      if (may.needs_scope_error) answer(*packet, wire::icmpv6::kUnreachable, wire::icmpv6::kBeyondScope);
-      return drop(packet, packet->drop), false;
-    }
+    if (may.forwarding == Forwarding::refused) return drop(packet, packet->drop), false;
     const routing::InputDecision decision = view_->input(flow_key(*packet));
     using Action = routing::InputDecision::Action;
-    if (decision.action == Action::drop) {
-      answer_no_route(*packet, decision.drop);
-      return drop(packet, decision.drop), false;
-    }
-    if (decision.action == Action::local || may.forwarding == Forwarding::host_only) {
+    if (decision.action == Action::local) {
       packet->drop = Drop::none;
       local.add(packet);
       return false;
+    }
+    if (may.forwarding == Forwarding::host_only) {
+      if (may.needs_scope_error) answer(*packet, wire::icmpv6::kUnreachable, wire::icmpv6::kBeyondScope);
+      return drop(packet, packet->drop), false;
+    }
+    if (decision.action == Action::drop) {
+      answer_no_route(*packet, decision.drop);
+      return drop(packet, decision.drop), false;
     }
     apply_route(*packet, decision.route);
     return true;

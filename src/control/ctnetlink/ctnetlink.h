@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,7 +20,7 @@ class Ctnetlink final : public Subsystem {
  public:
   /// `participant` is Table::control_participant() of the control thread. `now` reads the engine's
   /// clock.
-  Ctnetlink(conntrack::Table& table, std::size_t participant, Time (*now)())
+  Ctnetlink(conntrack::Table& table, std::size_t participant, std::function<Time()> now)
       : table_(table), control_(table, participant), now_(now) {}
 
   std::uint8_t id() const override;
@@ -44,7 +45,7 @@ class Ctnetlink final : public Subsystem {
 
   conntrack::Table& table_;
   conntrack::Control control_;
-  Time (*now_)();
+  std::function<Time()> now_;
 };
 
 }  // namespace weir::control

@@ -17,7 +17,7 @@ constexpr std::size_t kConnectionsAStep = 32;
 /// Walks the table's entries by number, so what lives all through the dump is shown exactly once.
 class ConnectionDump final : public Dump {
  public:
-  ConnectionDump(conntrack::Control& control, const ctnetlink::Filter& filter, Time (*now)(),
+  ConnectionDump(conntrack::Control& control, const ctnetlink::Filter& filter, std::function<Time()> now,
                  bool zeroes, const netlink::Writer::Start& start)
       : control_(control), filter_(filter), now_(now), zeroes_(zeroes), start_(start) {
     found_.reserve(kConnectionsAStep);
@@ -58,7 +58,7 @@ class ConnectionDump final : public Dump {
 
   conntrack::Control& control_;
   ctnetlink::Filter filter_;
-  Time (*now_)();
+  std::function<Time()> now_;
   bool zeroes_;
   netlink::Writer::Start start_;
   conntrack::Control::Cursor cursor_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <cstddef>
 #include <cstdint>
 
@@ -18,7 +19,7 @@ namespace weir::control {
 class ConnectionEvents final : public GroupsObserver {
  public:
   /// Registers itself with the server. All three must outlive it, as must it the server's use.
-  ConnectionEvents(conntrack::Table& table, Server& server, Time (*now)());
+  ConnectionEvents(conntrack::Table& table, Server& server, std::function<Time()> now);
 
   void on_groups_changed(std::uint64_t groups) override;
 
@@ -31,7 +32,7 @@ class ConnectionEvents final : public GroupsObserver {
 
   conntrack::Table& table_;
   Server& server_;
-  Time (*now_)();
+  std::function<Time()> now_;
   conntrack::EventReader reader_;
   netlink::Buffer buffer_;
   std::uint64_t lost_ = 0;  ///< In the rings, as reported so far.
