@@ -17,7 +17,7 @@ struct AfPacketOptions {
   std::string device;
   std::uint32_t ifindex = 0;
   std::size_t queues = 1;
-  std::size_t ring_frames = 4096;  // Of 2 KB each, a queue.
+  std::size_t ring_frames = 16384;  // Of 2 KB each, a queue: 160 ms at 100,000 packets a second.
 };
 
 /// One queue per worker. Errors: EPERM without CAP_NET_RAW, ENODEV when the device is gone.
