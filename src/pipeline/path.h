@@ -12,6 +12,7 @@
 #include "pipeline/flow_key.h"
 #include "pipeline/icmp_error.h"
 #include "pipeline/output.h"
+#include "pipeline/path_observer.h"
 #include "pipeline/shared.h"
 #include "routing/pending.h"
 #include "routing/view.h"
@@ -47,8 +48,8 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
   /// When poll() has something to do at the latest; Time::max() for never.
   Time next_deadline() const;
 
-  /// Told what rules do; null for nobody. For replay and tracing.
-  void set_observer(rules::Observer* observer) { context_.observer = observer; }
+  /// Told what rules and the path do; null for nobody. For replay and tracing.
+  void set_observer(PathObserver* observer) { context_.observer = observer_ = observer; }
 
   // rules::RejectSender
   void reject_icmp(packet::Packet& about, std::uint8_t type, std::uint8_t code) override;
@@ -106,6 +107,7 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
   Output& output_;
   Counters& counters_;
   rules::Context context_;
+  PathObserver* observer_ = nullptr;
   const rules::CompiledRuleset* ruleset_ = nullptr;  // Of this batch.
   const routing::View* view_ = nullptr;              // Likewise.
   Time now_{};

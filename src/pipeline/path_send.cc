@@ -147,6 +147,7 @@ void Path::pass_by(Packet* packet) {
 void Path::drop(Packet* packet, Drop reason) {
   counters_.drops[static_cast<std::size_t>(reason)].add();
   packet->drop = reason;
+  if (observer_ != nullptr) observer_->on_drop(*packet, reason);
   if (generated_.empty() || packet->ct.entry == 0) {
     tracker_.discard(*packet);
     pool_.release(packet);
