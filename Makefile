@@ -5,37 +5,39 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 .DEFAULT_GOAL := build
 
-.PHONY: build demo test test-all bench lint format fuzz install clean setup-build setup-test setup-lint
+.PHONY: build demo test test-all bench lint format fuzz install clean setup-build setup-demo setup-test setup-lint
 
 setup-build:
 	@scripts/setup build
+setup-demo:
+	@scripts/setup build demo
 setup-test:
-	@scripts/setup build test
+	@scripts/setup build demo test
 setup-lint:
 	@scripts/setup build lint
 
 ## build: build/weir and build/libweir-preload.so
 build: setup-build
-	@cmake --preset release >/dev/null
+	@scripts/configure release
 	@cmake --build --preset release -j $(JOBS) --target weir weir-preload
 
 ## demo: a gateway between two networks in namespaces, driven by nft and conntrack
-demo: setup-test build
+demo: setup-demo build
 	@tests/e2e/demo
 
-## test: everything that CI runs
-test: setup-test build
+## test: everything that CI runs, in two builds (scripts/test); it builds what it needs
+test: setup-test
 	@scripts/test
 
 ## test-all: also the heavy suites: ASan, TSan, long scenarios
-test-all: setup-test build
+test-all: setup-test
 	@scripts/test --all
 
-## bench: the engine in memory
+## bench: the engine in memory, the README's figures
 bench: build
 	@bench/run
 
-## fuzz: every fuzz target for FUZZ_SECONDS (default 60)
+## fuzz: every fuzz target for FUZZ_SECONDS (default 60) each
 fuzz: setup-test
 	@scripts/fuzz
 
@@ -45,7 +47,7 @@ lint: setup-lint
 
 ## format: clang-format over the tree
 format: setup-lint
-	@git ls-files '*.h' '*.cc' '*.c' | xargs clang-format-19 -i
+	@scripts/format
 
 ## install: into PREFIX (default /usr/local)
 install: build

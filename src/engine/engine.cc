@@ -18,15 +18,17 @@ Result<std::unique_ptr<Engine>> Engine::create(const Options& options, Time now)
   conntrack::TableOptions table = options.conntrack;
   table.workers = options.workers;
   table.controls = kControls;
+  if (options.key) table.key = options.key;
+  const auto key = [&options] { return options.key ? *options.key : random_key(); };
   auto conntrack = conntrack::Table::create(table, now);
   if (!conntrack) return std::unexpected(conntrack.error());
   engine->conntrack_ = std::move(*conntrack);
-  auto nat = nat::Nat::create(*engine->conntrack_, random_key());
+  auto nat = nat::Nat::create(*engine->conntrack_, key());
   if (!nat) return std::unexpected(nat.error());
   engine->nat_ = std::move(*nat);
 
   Epochs* const epochs = &engine->conntrack_->epochs();
-  engine->reassembly_ = std::make_unique<fragments::Reassembly>(options.fragments, random_key());
+  engine->reassembly_ = std::make_unique<fragments::Reassembly>(options.fragments, key());
   engine->routing_ = std::make_unique<routing::Database>(epochs);
   engine->neighbours_ = std::make_unique<routing::Neighbours>(epochs);
   engine->rules_ = std::make_unique<rules::Ruleset>(*epochs);
@@ -44,7 +46,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const Options& options, Time now)
                    .workers = options.workers},
       .ports = {},
       .icmp_limits = options.icmp,
-      .key = random_key(),
+      .key = key(),
   });
   return engine;
 }

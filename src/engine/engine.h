@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/siphash.h"
 #include "conntrack/table.h"
 #include "control/own/own.h"
 #include "fragments/reassembly.h"
@@ -24,6 +26,7 @@ struct Options {
   conntrack::TableOptions conntrack;    // `workers` and `controls` are the engine's to set.
   fragments::Limits fragments;
   pipeline::IcmpLimits icmp;
+  std::optional<HashKey> key{};    // For tests that need the same choices twice; else random.
   rules::LogSink* log = nullptr;        // Where the log expression's lines go; null: nowhere. Outlives the engine.
 };
 
