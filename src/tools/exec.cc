@@ -188,7 +188,9 @@ int exec_main(int argc, char** argv) {
         *program, *why));
   }
   preload(*library);
-  if (!arguments.socket.empty()) {
+  if (arguments.socket.empty()) {
+    setenv(WEIR_SOCKET_VARIABLE, WEIR_SOCKET_DEFAULT, 0);
+  } else {
     setenv(WEIR_SOCKET_VARIABLE, absolute(arguments.socket).c_str(), 1);
   }
   execv(program->c_str(), arguments.tool);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "netlink/attributes.h"
@@ -67,6 +68,12 @@ void print_text(const std::vector<Stat>& stats, bool with_zeroes) {
   }
 }
 
+/// Whether this process's netlink sockets lead to the engine already.
+bool is_under_preload() {
+  const char* const libraries = std::getenv("LD_PRELOAD");
+  return libraries != nullptr && std::string_view(libraries).find("libweir-preload") != std::string_view::npos;
+}
+
 /// Starts this command again under the preload library, so that its netlink socket leads to the engine.
 int run_against_engine(const std::string& socket_path, int argc, char** argv) {
   std::vector<std::string> words = {"exec"};
@@ -96,7 +103,7 @@ int stats_main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  if (std::getenv("WEIR_SOCKET") == nullptr) return run_against_engine(socket_path, argc, argv);
+  if (!is_under_preload()) return run_against_engine(socket_path, argc, argv);
   const auto stats = fetch();
   if (!stats) {
     fmt::print(stderr, "weir stats: {}\n", stats.error().text);
