@@ -9,6 +9,8 @@
 #include <sstream>
 #include <string_view>
 
+#include "pipeline/counters.h"
+
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
@@ -163,6 +165,7 @@ Result<void> check(const Settings& settings) {
   if (settings.workers == 0 || settings.workers > kMaxWorkers) {
     return invalid(fmt::format("workers must be 1 to {}", kMaxWorkers));
   }
+  if (settings.ports.size() > pipeline::kMaxPorts) return invalid(fmt::format("at most {} ports", pipeline::kMaxPorts));
   std::set<std::string> names, devices;
   for (const PortSettings& port : settings.ports) {
     if (!names.insert(port.name).second) return invalid(fmt::format("port {} is given twice", port.name));

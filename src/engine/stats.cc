@@ -51,6 +51,21 @@ void add_queue(std::vector<Stat>& stats, const std::string& prefix, const std::v
   }
 }
 
+/// What became of the packets that came in by a port.
+void add_verdicts(std::vector<Stat>& stats, const std::string& name, std::size_t port,
+                  const std::vector<std::unique_ptr<pipeline::Worker>>& workers) {
+  std::uint64_t forwarded = 0, to_host = 0, dropped = 0;
+  for (const auto& worker : workers) {
+    const pipeline::PortCounters& counters = worker->counters().ports[port];
+    forwarded += counters.forwarded.value();
+    to_host += counters.to_host.value();
+    dropped += counters.dropped.value();
+  }
+  stats.push_back({fmt::format("port.{}.forwarded", name), forwarded});
+  stats.push_back({fmt::format("port.{}.to_host", name), to_host});
+  stats.push_back({fmt::format("port.{}.dropped", name), dropped});
+}
+
 void add_conntrack(std::vector<Stat>& stats, const conntrack::Table& table) {
   stats.push_back({"conntrack.entries", table.count()});
   stats.push_back({"conntrack.max", table.max()});
@@ -87,6 +102,7 @@ std::vector<Stat> Engine::stats() const {
       if (queues.host != nullptr) host.push_back(queues.host);
     }
     add_queue(stats, fmt::format("port.{}", ports_[port].name), wire);
+    add_verdicts(stats, ports_[port].name, port, workers_);
     if (!host.empty()) add_queue(stats, fmt::format("port.{}.host", ports_[port].name), host);
   }
   add_conntrack(stats, *conntrack_);

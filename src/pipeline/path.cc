@@ -101,7 +101,10 @@ void Path::from_wire(Batch& batch) {
 void Path::forward(Batch& batch) {
   prepare_forward(batch);
   run_chains(batch, Hook::forward, priority::kFirst, priority::kLast);
-  for (Packet* packet : batch) sign_options(*packet);
+  for (Packet* packet : batch) {
+    sign_options(*packet);
+    counters_.ports[packet->in_port].forwarded.add();
+  }
   counters_.forwarded.add(batch.size());
   postrouting(batch);
 }

@@ -126,8 +126,9 @@ void Path::failed(Packet* packet) {
 
 /// Up to the host, as the frame that it was, in the pieces that it came in.
 void Path::deliver(Packet* packet) {
-  counters_.to_host.add();
   const std::uint16_t port = packet->in_port;
+  counters_.to_host.add();
+  counters_.ports[port].to_host.add();
   if (!output_.has_host(port)) return pool_.release(packet);
   const routing::Link* const link = view_->link(packet->in_ifindex);
   in_pieces(packet, link == nullptr ? 0 : link->mtu, [&](Packet* piece) { output_.to_host(port, piece); });
@@ -146,6 +147,7 @@ void Path::pass_by(Packet* packet) {
 
 void Path::drop(Packet* packet, Drop reason) {
   counters_.drops[static_cast<std::size_t>(reason)].add();
+  counters_.ports[packet->in_port].dropped.add();
   packet->drop = reason;
   if (observer_ != nullptr) observer_->on_drop(*packet, reason);
   if (generated_.empty() || packet->ct.entry == 0) {
