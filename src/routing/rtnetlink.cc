@@ -81,7 +81,9 @@ class Attributes {
       at = mnl_attr_next(at);
     }
   }
-  std::array<const nlattr*, Count> found_{};
+  // One size for all: GCC 12 merges the accessors of different sizes and then warns about their bounds.
+  static_assert(Count <= 64);
+  std::array<const nlattr*, 64> found_{};
   bool has_beyond_ = false;
 };
 
