@@ -86,8 +86,8 @@ TEST(HashSet, BehavesLikeAMap) {
     std::set<std::uint32_t> expected;
     for (const auto& [key, deadline] : model) expected.insert(key);
     RC_ASSERT(keys_of(set, view) == expected);
-    while (set.expire(view.now, 1000) > 0) {
-    }
+    // The first lap only goes on from where the last step stopped.
+    for (int lap = 0; lap < 2; ++lap) set.expire(view.now, 1000);
     RC_ASSERT(set.count() == expected.size());
   }));
 }
