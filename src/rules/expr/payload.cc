@@ -34,11 +34,12 @@ constexpr netlink::Rule kSchema[] = {
 /// between addresses and type.
 bool copy_tagged(const packet::Packet& packet, const PayloadField& field, std::uint8_t* to) {
   std::array<std::uint8_t, 14 + 2 * 4> header;
-  const std::uint32_t tag_bytes = packet.vlan_count * 4u;
+  const std::size_t tags = std::min<std::size_t>(packet.vlan_count, packet.vlan.size());
+  const auto tag_bytes = static_cast<std::uint32_t>(tags * 4);
   const std::uint32_t header_bytes = 14 + tag_bytes;
   if (packet.length < 14 || field.offset + field.length > header_bytes) return false;
   std::memcpy(header.data(), packet.frame(), kEthernetAddressBytes);
-  for (std::uint32_t i = 0; i < packet.vlan_count; ++i) {
+  for (std::size_t i = 0; i < tags; ++i) {
     store(header.data() + kEthernetAddressBytes + 4 * i, packet.vlan[i].protocol);
     store(header.data() + kEthernetAddressBytes + 4 * i + 2, Be16::from_host(packet.vlan[i].tci));
   }
