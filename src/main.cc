@@ -6,6 +6,7 @@
 
 #include "bench/bench.h"
 #include "daemon/run.h"
+#include "replay/replay.h"
 #include "version.h"
 #include "tools/exec.h"
 #include "tools/stats.h"
@@ -27,6 +28,7 @@ constexpr Command kCommands[] = {
     {"exec", "run an unmodified netfilter tool against the engine", weir::tools::exec_main},
     {"bench", "measure the engine in memory", weir::bench::bench_main},
     {"stats", "show the engine's counters", weir::tools::stats_main},
+    {"replay", "send a capture through the engine", weir::replay::replay_main},
 };
 
 void print_help() {
