@@ -46,6 +46,7 @@ wire::Address address(wire::Family family, std::uint32_t network, std::uint32_t 
 /// Writes the transport header with its checksum; `pseudo` is the pseudo-header's sum.
 void write_transport(MutableBytes l4, const conntrack::Tuple& tuple, const Look& look, wire::Sum pseudo) {
   std::memset(l4.data(), 0, l4.size());
+  store(l4.data() + l4.size() - sizeof look.marker, look.marker);
   store(l4.data(), tuple.src_port);
   store(l4.data() + 2, tuple.dst_port);
   std::size_t checksum_at = 6;
@@ -90,7 +91,7 @@ std::uint32_t Flows::at(std::uint32_t position) const {
 void write_frame(packet::Packet& packet, const conntrack::Tuple& tuple, const Look& look) {
   const bool is_ip = tuple.family == wire::Family::ip;
   const std::uint32_t header_bytes = is_ip ? sizeof(wire::Ipv4) : sizeof(wire::Ipv6);
-  const std::uint32_t least_l4 = tuple.protocol == wire::protocol::kTcp ? 20 : 8;
+  const std::uint32_t least_l4 = (tuple.protocol == wire::protocol::kTcp ? 20 : 8) + sizeof look.marker;
   const std::uint32_t l4_bytes = std::max(least_l4, kFrameBytes - kLinkBytes - std::min(header_bytes, 20u));
   packet.length = kLinkBytes + header_bytes + l4_bytes;
 
@@ -120,6 +121,10 @@ void write_frame(packet::Packet& packet, const conntrack::Tuple& tuple, const Lo
   }
   const wire::Sum pseudo = wire::pseudo_header(tuple.family, tuple.src, tuple.dst, tuple.protocol, l4_bytes);
   write_transport({l3 + header_bytes, l4_bytes}, tuple, look, pseudo);
+}
+
+std::uint32_t marker_of(const packet::Packet& packet) {
+  return load<std::uint32_t>(packet.l4().data() + packet.l4().size() - sizeof(std::uint32_t));
 }
 
 conntrack::Tuple turned(const conntrack::Tuple& tuple) {

@@ -26,11 +26,15 @@ struct Look {
   std::uint8_t tcp_flags = 0x10;
   std::uint32_t sequence = 1;
   std::uint32_t acknowledgment = 1;
+  std::uint32_t marker = 0;  // In the last four bytes: tells packets apart wherever they come out.
 };
 
 /// Writes the 60-byte frame (64 with its FCS; IPv6 somewhat longer) of a packet with this tuple into an
 /// empty packet, all checksums right, as a port would have received it.
 void write_frame(packet::Packet& packet, const conntrack::Tuple& tuple, const Look& look);
+
+/// What write_frame() put there.
+std::uint32_t marker_of(const packet::Packet& packet);
 
 /// The tuple with its ends exchanged.
 conntrack::Tuple turned(const conntrack::Tuple& tuple);

@@ -95,10 +95,7 @@ class BenchQueue final : public io::Queue {
   }
   /// From now on what leaves is noted as the flows' translation, or checked against it.
   enum class Watch { nothing, learn, check };
-  void watch(Watch watch) {
-    watch_ = watch;
-    left_ = 0;
-  }
+  void watch(Watch watch) { watch_ = watch; }
   bool is_idle() const { return ordered_ == 0; }
   std::uint64_t sent() const { return sent_; }
   std::uint64_t wrong() const { return wrong_; }
@@ -107,11 +104,10 @@ class BenchQueue final : public io::Queue {
     std::size_t added = 0;
     for (; ordered_ > 0 && !batch.is_full(); --ordered_, ++added) {
       packet::Packet* const packet = pool.take(packet::kSmallFrameBytes);
-      if (direction_ == Direction::original) {
-        write_frame(*packet, flows_.original(next_), phase_.client);
-      } else {
-        write_frame(*packet, turned(flows_.translated[next_]), phase_.server);
-      }
+      const bool is_original = direction_ == Direction::original;
+      Look look = is_original ? phase_.client : phase_.server;
+      look.marker = next_;
+      write_frame(*packet, is_original ? flows_.original(next_) : turned(flows_.translated[next_]), look);
       if (++next_ == flows_.size()) next_ = 0;
       batch.add(packet);
     }
@@ -127,11 +123,9 @@ class BenchQueue final : public io::Queue {
   }
 
  private:
-  /// Packets leave in the order in which the other port made them.
   void look_at(packet::Packet& packet) {
     const Tuple tuple = tuple_of(packet);
-    const std::uint32_t i = left_;
-    left_ = left_ + 1 == flows_.size() ? 0 : left_ + 1;
+    const std::uint32_t i = marker_of(packet);
     if (watch_ == Watch::learn) {
       flows_.translated[i] = tuple;
       return;
@@ -151,7 +145,6 @@ class BenchQueue final : public io::Queue {
   std::uint64_t sent_ = 0;
   std::uint64_t wrong_ = 0;
   std::uint32_t next_ = 0;
-  std::uint32_t left_ = 0;
 };
 
 struct Lane {

@@ -97,14 +97,24 @@ class Lane {
       batch.now = boot_time();
       tracker_.online();
       for (packet::Packet* packet : batch) pipeline::check_headers(*packet);
-      packet::Batch later;
-      tracker_.track(batch, later);
-      for (packet::Packet* packet : batch) tracker_.confirm(*packet, batch.now);
-      for (packet::Packet* packet : later) batch.add(packet);
+      track(batch);
       tracker_.expire(batch.now);
       tracker_.quiet();
     }
     for (packet::Packet* packet : batch) pool_.release(packet);
+  }
+
+  /// As the path does it: what has to wait for another packet of the batch takes a second pass.
+  void track(packet::Batch& batch) {
+    packet::Batch all(batch), later;
+    do {
+      tracker_.track(batch, later);
+      for (packet::Packet* packet : batch) tracker_.confirm(*packet, batch.now);
+      std::swap(batch, later);
+      batch.now = all.now;
+      later.clear();
+    } while (!batch.is_empty());
+    batch = all;
   }
 
   conntrack::Tracker& tracker_;
