@@ -18,7 +18,7 @@
 
 /* Environment variable with the path of the engine's socket, and the path without it. */
 #define WEIR_SOCKET_VARIABLE "WEIR_SOCKET"
-#define WEIR_SOCKET_DEFAULT "/run/weir/netlink.sock"
+#define WEIR_SOCKET_DEFAULT "/run/weir/weir.sock"
 
 enum weir_operation {
   /* Opens a session: a = magic, b = version, port_id = the process id (autobind's first choice),

@@ -45,7 +45,7 @@ class Section {
     const toml::node* const node = table_.get(key);
     if (node == nullptr || !error_.empty()) return *this;
     const toml::array* const list = node->as_array();
-    if (list == nullptr || !list->is_homogeneous(toml::node_type::string)) {
+    if (list == nullptr || (!list->empty() && !list->is_homogeneous(toml::node_type::string))) {
       error_ = fmt::format("line {}: {}{} must be a list of strings", node->source().begin.line, name_, key);
       return *this;
     }

@@ -30,7 +30,7 @@ struct Settings {
 /// syntax error, an unknown key or a value of the wrong type, with line and what is known.
 Result<void> read_config(const std::string& path, Settings& settings);
 
-/// "lan=eth1" or "lan=eth1:af_packet". Errors: EINVAL saying what is expected.
+/// "lan=eth1". Errors: EINVAL saying what is expected.
 Result<PortSettings> parse_port(const std::string& text);
 
 /// Whether the whole makes sense: at least one port, no name or device twice, known drivers.

@@ -49,7 +49,6 @@ enum class Drop : std::uint8_t {
   neighbour_queue_full,
   // Ports.
   port_down,
-  send_failed,
   buffers_exhausted,
   not_loaded,  // No rules have been loaded yet: fail closed.
   count,
@@ -89,7 +88,6 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Drop::cou
     "neighbour_failed",
     "neighbour_queue_full",
     "port_down",
-    "send_failed",
     "buffers_exhausted",
     "not_loaded",
 };

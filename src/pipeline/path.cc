@@ -123,7 +123,7 @@ void Path::from_host(Batch& batch) {
   counters_.from_host.add(batch.size());
   begin_batch();
   check(batch);
-  for (Packet* packet : batch) packet->out_ifindex = packet->in_ifindex;  // The kernel's own routing.
+  for (Packet* packet : batch) apply_host_route(*packet);
   counters_.sent_for_host.add(batch.size());
   output_hooks(batch);
   from_self();

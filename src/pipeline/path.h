@@ -80,6 +80,7 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
 
   // The way out: path_send.cc.
   void apply_route(packet::Packet& packet, const routing::Route& route);
+  void apply_host_route(packet::Packet& packet);
   bool check_size(packet::Packet& packet);
   bool accept_options(const packet::Packet& packet);
   void sign_options(packet::Packet& packet);

@@ -40,6 +40,13 @@ void Path::apply_route(Packet& packet, const routing::Route& route) {
   packet.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(route.mtu, 0xffff));
 }
 
+/// The kernel has routed what the host sends: out by the port, with the link header that it has.
+void Path::apply_host_route(Packet& packet) {
+  packet.out_ifindex = packet.in_ifindex;
+  const routing::Link* const link = view_->link(packet.out_ifindex);
+  if (link != nullptr) packet.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(link->mtu, 0xffff));
+}
+
 bool Path::check_size(Packet& packet) {
   if (packet.path_mtu == 0 || fragments::fits(packet, packet.path_mtu) != fragments::Fit::too_big) return true;
   answer_too_big(packet);

@@ -23,6 +23,10 @@ with L.Lab() as lab:
     text = lab.run_in(lab.lan, "ping", "-c", "3", "-i", "0.1", "-W", "2", L.LAN_GATEWAY, check=False)
     checks.that(" 0% packet loss" in text, "ping the gateway itself", text)
 
+    for target in (L.LAN_GATEWAY, L.LAN_GATEWAY6):
+        text = lab.run_in(lab.lan, "ping", "-c", "3", "-i", "0.1", "-W", "2", "-s", "2000", target, check=False)
+        checks.that(" 0% packet loss" in text, f"ping -s 2000 {target}: the host answers in fragments", text)
+
     for target, hop in ((L.WAN_HOST, L.LAN_GATEWAY), (L.WAN_HOST6, L.LAN_GATEWAY6)):
         text = lab.run_in(lab.lan, "traceroute", "-n", "-q", "1", "-w", "2", "-m", "4", target, check=False)
         checks.that(f" 1  {hop} " in text and f" 2  {target} " in text, f"traceroute {target}", text)

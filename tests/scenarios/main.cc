@@ -141,6 +141,7 @@ std::vector<Job> make_jobs(const Options& options, std::vector<Scenario> scenari
       jobs.push_back({std::move(scenario), ""});
       continue;
     }
+    keep_side(scenario, options.driver == "engine" ? Side::weir : Side::kernel);
     for (std::size_t i = 0; i < count_expectations(scenario); ++i) {
       Job job{scenario, ""};
       job.spoilt = spoil(job.scenario, i);

@@ -62,6 +62,22 @@ std::string spoil_one(RulesetHas& has, std::size_t, const Network&) {
 
 }  // namespace
 
+void keep_side(Scenario& scenario, Side side) {
+  const auto is_others = [&](const auto& each) {
+    return each.side != Side::both && each.side != side;
+  };
+  std::erase_if(scenario.script, [&](const Statement& statement) {
+    const auto* const has = std::get_if<RulesetHas>(&statement.what);
+    return has != nullptr && is_others(*has);
+  });
+  for (Statement& statement : scenario.script) {
+    if (auto* step = std::get_if<Step>(&statement.what)) std::erase_if(step->expected, is_others);
+    if (auto* table = std::get_if<TableIs>(&statement.what)) {
+      std::erase_if(table->entries, is_others);
+    }
+  }
+}
+
 std::size_t count_expectations(const Scenario& scenario) {
   Scenario copy = scenario;
   std::size_t count = 0;
