@@ -1,6 +1,7 @@
 #include <linux/netfilter/nf_tables.h>
 
 #include "rules/edit.h"
+#include "rules/set.h"
 
 namespace weir::rules {
 namespace {
@@ -70,6 +71,19 @@ void notify(Transaction& transaction, std::uint8_t message, Ruleset& ruleset, Ru
                       .rule = rule.at->first});
 }
 
+/// Anonymous sets that were the rule's alone have gone with it.
+void notify_of_lost_sets(Transaction& transaction, Ruleset& ruleset, const Rule& rule) {
+  const Table& table = *rule.chain->table;
+  for (const auto& expression : rule.expressions) {
+    const Set* const set = expression->bound_set();
+    if (!set || !set->is_anonymous() || table.sets.is_shown(*set)) continue;
+    Notice notice{.message = NFT_MSG_DELSET};
+    notice.table = ruleset.tables.share(table);
+    notice.set = table.sets.share(*set);
+    transaction.notify(std::move(notice));
+  }
+}
+
 }  // namespace
 
 Rule& add_rule(Ruleset& ruleset, Transaction& transaction, Chain& chain, std::shared_ptr<Rule> rule,
@@ -89,6 +103,7 @@ void delete_rule(Ruleset& ruleset, Transaction& transaction, Rule& rule) {
   notify(transaction, NFT_MSG_DELRULE, ruleset, rule);
   hide(rule);
   transaction.record<RuleDeleted>(rule);
+  notify_of_lost_sets(transaction, ruleset, rule);
 }
 
 }  // namespace weir::rules

@@ -63,6 +63,7 @@ void set_table_flags(Ruleset& ruleset, Transaction& transaction, Table& table,
   transaction.record<TableFlagged>(table, table.flags);
   const bool wakes = table.is_dormant() && !(flags & NFT_TABLE_F_DORMANT);
   table.flags = flags;
+  transaction.notify({.message = NFT_MSG_NEWTABLE, .table = ruleset.tables.share(table)});
   if (wakes) {
     // Its chains register again, so they now come before others of their priority.
     table.chains.for_each([&](Chain& chain) {

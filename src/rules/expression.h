@@ -18,6 +18,7 @@ class Chain;
 class Expression;
 struct Op;
 class Ruleset;
+class Set;
 class Table;
 class Transaction;
 
@@ -91,6 +92,8 @@ class Expression {
   /// set or chain leaves its table when the only rule that is bound to it is released, and returns with hold()).
   virtual void hold() {}
   virtual void release() {}
+  /// The set that it binds, if any.
+  virtual const Set* bound_set() const { return nullptr; }
   /// Says whether it may stand where the walk is, and enters the chains that it leads to. Called at commit.
   virtual Result<void> validate(Validation&) const { return {}; }
   /// Translates itself to one of the evaluator's own operations; false when it has none, then eval() is called.

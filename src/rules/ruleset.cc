@@ -102,7 +102,10 @@ Result<void> Ruleset::commit(Transaction& transaction) {
     abort(transaction);
     return valid;
   }
-  if (transaction.is_empty()) return {};
+  if (transaction.is_empty()) {
+    abort(transaction);
+    return {};
+  }
   ++generation_;
   for (const auto& change : transaction.changes_) change->prepare();
   publish();

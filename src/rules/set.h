@@ -52,6 +52,7 @@ class Set {
   std::uint32_t use = 0;  // Expressions that refer to it; nonzero refuses deletion with EBUSY.
   std::uint32_t bindings =
       0;  // Those of rules that are in the ruleset: an anonymous set has one, then it is gone.
+  bool counts_for_table = true;  // In Table::use.
 
   std::string_view key() const { return description_.name; }
   const std::string& name() const { return description_.name; }

@@ -19,9 +19,14 @@ namespace {
 class SetAdded final : public Change {
  public:
   SetAdded(Table& table, Set& set) : table_(table), set_(set) {}
-  void commit() override {}
-  void undo() override {
+  /// From now on an anonymous set is its rule's affair, not the table's (nf_tables_commit).
+  void commit() override {
+    if (!is_bound_anonymous(set_)) return;
     --table_.use;
+    set_.counts_for_table = false;
+  }
+  void undo() override {
+    table_.use -= set_.counts_for_table;
     table_.sets.erase(set_);
   }
 
@@ -56,7 +61,7 @@ class SetDeleted final : public Change {
   void commit() override { ruleset_.retire(std::move(set_)); }
   void undo() override {
     hold_all(*set_);
-    ++table_.use;
+    table_.use += set_->counts_for_table;
     table_.sets.show(*set_);
   }
 
@@ -98,7 +103,7 @@ void delete_set(Ruleset& ruleset, Transaction& transaction, Table& table, Set& s
   auto shared = table.sets.share(set);
   release_all(set);
   table.sets.hide(set);
-  --table.use;
+  table.use -= set.counts_for_table;
   transaction.record<SetDeleted>(ruleset, table, shared);
   Notice notice;
   notice.message = NFT_MSG_DELSET;
@@ -114,7 +119,7 @@ void bind_set(Set& set) {
   ++set.bindings;
   if (!set.is_anonymous() || set.table->sets.is_shown(set)) return;
   set.table->sets.show(set);
-  ++set.table->use;
+  set.table->use += set.counts_for_table;
   hold_all(set);
 }
 
@@ -124,7 +129,7 @@ void unbind_set(Set& set) {
   if (!set.is_anonymous() || set.bindings > 0) return;
   release_all(set);
   set.table->sets.hide(set);
-  --set.table->use;
+  set.table->use -= set.counts_for_table;
 }
 
 Result<StatefulExpressions> parse_element_expression(const netlink::Attribute& attribute,
@@ -179,6 +184,7 @@ ElementView ElementsNotice::view(const Set& set, const Item& item) const {
 class ElementsEdit::Added final : public Change {
  public:
   Added(Ruleset& ruleset, std::shared_ptr<Set> set) : ruleset_(ruleset), set_(std::move(set)) {}
+  bool is_idle() const override { return hashed.empty() && ranges.empty() && !catch_all; }
   void commit() override {}
   void undo() override {
     for (const sets::Element element : hashed) {
@@ -205,6 +211,7 @@ class ElementsEdit::Added final : public Change {
 class ElementsEdit::Removed final : public Change {
  public:
   Removed(Ruleset& ruleset, std::shared_ptr<Set> set) : ruleset_(ruleset), set_(std::move(set)) {}
+  bool is_idle() const override { return hashed.empty() && ranges.empty() && !catch_all; }
   void commit() override {
     for (const sets::Element element : hashed) set_->hash()->erase(element);
     set_->pending.leaving -= static_cast<std::uint32_t>(hashed.size());
@@ -243,6 +250,9 @@ class ElementsEdit::RangesOpened final : public Change {
       : ruleset_(ruleset), set_(std::move(set)), generation_(generation), now_(now) {
     set_->pending.versions = versions;
   }
+  bool is_idle() const override {
+    return true;
+  }  // What is done to the ranges are steps of their own.
   void prepare() override { *versions = set_->ranges()->prepare(generation_, now_); }
   void commit() override {
     set_->pending = {};

@@ -29,6 +29,10 @@ Rule* Transaction::find_rule(const Chain& chain, std::uint32_t id) const {
   return rule && chain.find_rule(rule->handle) == rule ? rule : nullptr;
 }
 
+bool Transaction::is_empty() const {
+  return std::ranges::all_of(changes_, [](const auto& change) { return change->is_idle(); });
+}
+
 void Transaction::touch(Chain& chain) { chain.compiled.reset(); }
 
 void Transaction::validate(Table& table) {

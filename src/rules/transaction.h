@@ -42,6 +42,8 @@ struct Notice {
 class Change {
  public:
   virtual ~Change() = default;
+  /// Whether it has changed nothing after all; a batch of such steps makes no generation.
+  virtual bool is_idle() const { return false; }
   /// The batch holds, the new compiled ruleset is about to be published: make ready what its
   /// readers will find. Must not fail, and must not show to readers of the running generation.
   virtual void prepare() {}
@@ -92,7 +94,8 @@ class Transaction {
   /// stand: all base chains of this table are walked at commit (Expression::validate).
   void validate(Table& table);
 
-  bool is_empty() const { return changes_.empty(); }
+  /// Whether no step has changed anything.
+  bool is_empty() const;
 
   /// Whose message is being worked on; stamped on the notices that follow.
   void set_requester(const Requester& requester) { requester_ = requester; }

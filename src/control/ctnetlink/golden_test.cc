@@ -5,13 +5,20 @@
 #include <array>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <string>
 
+#include "conntrack/test_packet.h"
+#include "conntrack/tracker.h"
 #include "control/ctnetlink/attributes.h"
+#include "control/ctnetlink/ctnetlink.h"
+#include "control/ctnetlink/events.h"
 #include "control/ctnetlink/filter.h"
+#include "control/recording.h"
 #include "netlink/message.h"
 
-/// What we send against what Linux sends (tests/golden/ctnetlink.txt).
+/// What we send against what Linux sends (tests/golden/ctnetlink.txt, and the conversation of
+/// tests/golden/flows.txt).
 namespace weir::control::ctnetlink {
 namespace {
 
@@ -199,6 +206,57 @@ TEST(CtnetlinkGolden, EventsAreTheKernels) {
   expect_event("event-mark-set-new-1", marked, kNew | kMark);
   expect_event("event-delete-1", udp(4001, 4000, 0x20a, kNone), kDestroy);
   expect_event("event-flush-3", tcp6(0x20e, conntrack::TcpPhase::established), kDestroy);
+}
+
+/// A table behind a server, with two workers as the machine that was recorded had processors.
+class RecordedFlows : public ::testing::Test {
+ protected:
+  RecordedFlows()
+      : table_(std::move(*conntrack::Table::create({.max = 262144, .workers = 2}, kNow))),
+        thread_({.socket_path = path()}),
+        ctnetlink_(*table_, table_->control_participant(0), [] { return kNow; }),
+        events_(*table_, thread_.server(), [] { return kNow; }) {
+    thread_.server().add(ctnetlink_);
+    tracker().online();
+    table_->set_waker(
+        [](void* self, std::uint32_t) {
+          static_cast<RecordedFlows*>(self)->tracker().serve_mailbox(kNow);
+        },
+        this);
+    thread_.start();
+  }
+
+  std::string path() const { return directory_.file("socket"); }
+  conntrack::Tracker& tracker() { return table_->tracker(0); }
+
+  void act(const std::string& what) {
+    thread_.post([&] {
+      if (what.starts_with("pass ")) pass(static_cast<std::uint16_t>(std::stoul(what.substr(5))));
+      while (events_.publish(100)) {
+      }
+    });
+  }
+  /// One byte from 127.0.0.1:`port` to port 2000.
+  void pass(std::uint16_t port) {
+    conntrack::TestPacket packet{wire::FrameSpec{
+        .src = "127.0.0.1", .dst = "127.0.0.1", .src_port = port, .payload = {'x'}}};
+    packet::Batch batch = conntrack::batch_of(kNow, {&packet});
+    packet::Batch later;
+    tracker().track(batch, later);
+    ASSERT_EQ(tracker().confirm(packet, kNow), conntrack::Confirmed::done);
+  }
+
+  testing::TemporaryDirectory directory_;
+  std::unique_ptr<conntrack::Table> table_;
+  testing::ServerThread thread_;
+  Ctnetlink ctnetlink_;
+  ConnectionEvents events_;
+};
+
+TEST_F(RecordedFlows, AreAnsweredAsTheKernelDid) {
+  const std::size_t compared = testing::replay(testing::read_recording("flows.txt"), path(),
+                                               [this](const std::string& what) { act(what); });
+  EXPECT_GT(compared, 30u);
 }
 
 Result<Filter> filter_of(const Buffer& message, std::uint8_t family) {

@@ -188,7 +188,8 @@ void write_chain(netlink::Writer& writer, const Heading& heading, const rules::T
   if (heading.message != NFT_MSG_DELCHAIN) {
     if (chain.base) write_base(writer, chain);
     if (chain.flags != 0) writer.put_be32(NFTA_CHAIN_FLAGS, chain.flags);
-    writer.put_be32(NFTA_CHAIN_USE, chain.use);
+    // A bound chain counts its binding too.
+    writer.put_be32(NFTA_CHAIN_USE, chain.use + chain.is_bound);
     if (!chain.userdata.empty()) writer.put(NFTA_CHAIN_USERDATA, chain.userdata);
   }
   writer.end();

@@ -170,14 +170,12 @@ TEST_F(Nft, BatchAppliesWholeOrNotAtAll) {
       "nft 'add rule inet t a tcp dport { 1, 2 } jump { ip saddr { 192.0.2.1, 192.0.2.2 } drop; }; "
       "delete chain inet t nosuch'");
   EXPECT_EQ(both("nft -a list ruleset"), before);
-  // The kernel blames the rule that closes the loop, weir the batch.
+  // The rule that closes the loop is to blame.
   const std::string loop =
-      "nft 'flush ruleset; add table inet t; add chain inet t a; add rule inet t a jump a; "
+      "'flush ruleset; add table inet t; add chain inet t a; add rule inet t a jump a; "
       "add chain inet t b { type filter hook input priority 0; }; add rule inet t b jump a'";
-  for (const Output& refused : {engine_.run(loop), kernel_.run(loop)}) {
-    EXPECT_NE(refused.status, 0);
-    EXPECT_NE(refused.text.find("Too many links"), std::string::npos) << refused.text;
-  }
+  EXPECT_NE(both("nft " + loop).find("Too many links"), std::string::npos);
+  EXPECT_NE(both("nft -c " + loop).find("Too many links"), std::string::npos);
   EXPECT_EQ(both("nft -a list ruleset"), before);
 }
 

@@ -130,10 +130,15 @@ Result<void> Nftables::apply(const Request& request) {
   return nftables::find_edit_handler(request.message.number())(edit);
 }
 
+Result<void> Nftables::apply_checked(const Request& request) {
+  if (auto applied = apply(request); !applied) return applied;
+  return ruleset_.validate(*transaction_);
+}
+
 Result<void> Nftables::commit(const Request& request) {
   if (!transaction_) return {};
   if (transaction_->is_empty()) {
-    transaction_.reset();
+    abort();
     return {};
   }
   if (auto result = ruleset_.commit(*transaction_); !result) {

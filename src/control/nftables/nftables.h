@@ -28,6 +28,7 @@ class Nftables final : public Subsystem, private Batches {
     return static_cast<std::uint32_t>(ruleset_.generation());
   }
   Result<void> apply(const Request& request) override;
+  Result<void> apply_checked(const Request& request) override;
   Result<void> commit(const Request& request) override;
   Result<void> check_and_abort() override;
   void abort() override;

@@ -7,7 +7,9 @@
 
 /// A batch: every message is tried, so that a tool hears of all its errors at once; then the whole
 /// is committed or nothing of it. Errors and acks are sent when that is decided, in the order of
-/// the messages (the kernel's nfnetlink_rcv_batch).
+/// the messages (the kernel's nfnetlink_rcv_batch). What only the whole batch shows to be wrong (a
+/// loop of chains) is blamed on the message that completed it: the batch is gone through once more,
+/// checked after each message.
 namespace weir::control {
 namespace {
 
@@ -26,10 +28,11 @@ class Batch {
     Error error;
   };
 
-  End apply_messages(Bytes messages);
-  Result<void> apply(const netlink::Message& message);
-  void commit(const netlink::Message& first);
-  void check(const netlink::Message& first);
+  using Apply = Result<void> (Batches::*)(const Request& request);
+
+  End apply_messages(Bytes messages, Apply how);
+  Result<void> apply(const netlink::Message& message, Apply how);
+  void blame(const netlink::Message& first, Bytes messages, const Error& error);
   void note(const netlink::Message& message, Error error) {
     answers_.push_back({message, std::move(error)});
   }
@@ -42,7 +45,7 @@ class Batch {
   bool has_failed_ = false;
 };
 
-Result<void> Batch::apply(const netlink::Message& message) {
+Result<void> Batch::apply(const netlink::Message& message, Apply how) {
   const bool is_ours = message.flags() & NLM_F_REQUEST &&
                        message.header().nlmsg_type >= NLMSG_MIN_TYPE &&
                        message.subsystem() == subsystem_.id();
@@ -50,10 +53,10 @@ Result<void> Batch::apply(const netlink::Message& message) {
   if (!batches_.takes(message.number())) {
     return std::unexpected(Error{EINVAL, "this message can't be part of a batch"});
   }
-  return batches_.apply(request_of(session_, message));
+  return (batches_.*how)(request_of(session_, message));
 }
 
-Batch::End Batch::apply_messages(Bytes messages) {
+Batch::End Batch::apply_messages(Bytes messages, Apply how) {
   while (messages.size() >= netlink::Message::kHeaderBytes) {
     const auto message = netlink::Message::take(messages);
     if (!message || !message->has_family()) return End::malformed;
@@ -64,7 +67,7 @@ Batch::End Batch::apply_messages(Bytes messages) {
       end_ = message;
       return End::reached;
     }
-    const Result<void> result = apply(*message);
+    const Result<void> result = apply(*message, how);
     if (!result) {
       has_failed_ = true;
       note(*message, result.error());
@@ -75,33 +78,32 @@ Batch::End Batch::apply_messages(Bytes messages) {
   return End::none;
 }
 
-void Batch::commit(const netlink::Message& first) {
-  if (const Result<void> result = batches_.commit(request_of(session_, *end_)); !result) {
-    batches_.abort();
-    send_ack(session_, first, result.error());
-  } else if (end_->flags() & NLM_F_ACK) {
-    note(*end_, {});
-  }
-}
-
-void Batch::check(const netlink::Message& first) {
-  const Result<void> result = batches_.check_and_abort();
-  if (!result) send_ack(session_, first, result.error());
+/// The batch as a whole was refused.
+void Batch::blame(const netlink::Message& first, Bytes messages, const Error& error) {
+  answers_.clear();
+  has_failed_ = false;
+  apply_messages(messages, &Batches::apply_checked);
+  batches_.abort();
+  if (!has_failed_) send_ack(session_, first, error);
 }
 
 void Batch::run(const netlink::Message& begin, Bytes messages) {
-  if (begin.flags() & NLM_F_ACK) note(begin, {});
   Bytes peek = messages;
-  const auto first = netlink::Message::take(peek);
-  const End end = apply_messages(messages);
+  const netlink::Message first = netlink::Message::take(peek).value_or(begin);
+  const End end = apply_messages(messages, &Batches::apply);
   if (end == End::malformed) answers_.clear();
   if (end == End::malformed || has_failed_) {
     batches_.abort();
-  } else if (end == End::reached) {
-    commit(*first);
   } else {
-    check(first ? *first : begin);
+    const Result<void> result = end == End::reached ? batches_.commit(request_of(session_, *end_))
+                                                    : batches_.check_and_abort();
+    if (!result) {
+      blame(first, messages, result.error());
+    } else if (end == End::reached && end_->flags() & NLM_F_ACK) {
+      note(*end_, {});
+    }
   }
+  if (begin.flags() & NLM_F_ACK && end != End::malformed) send_ack(session_, begin, {});
   for (const Answer& answer : answers_) send_ack(session_, answer.message, answer.error);
 }
 

@@ -114,8 +114,11 @@ class Batches {
   /// Adds one message to the open transaction. After an error the server goes on with the rest, to
   /// report all errors of a batch, and aborts it at the end.
   virtual Result<void> apply(const Request& request) = 0;
-  /// Makes the open transaction take effect. After an error the server calls abort(). `request` is
-  /// the message that ended the batch.
+  /// As apply(), for a batch that commit() has refused: also checks, after this message, what
+  /// commit() checks, so that the message to blame is found.
+  virtual Result<void> apply_checked(const Request& request) { return apply(request); }
+  /// Makes the open transaction take effect. After an error it is forgotten. `request` is the
+  /// message that ended the batch.
   virtual Result<void> commit(const Request& request) = 0;
   /// Forgets the open transaction, after checking it as commit() would when the tool only wanted a
   /// check (a batch without its end: `nft -c`).

@@ -92,6 +92,7 @@ class Dynset final : public Expression {
     set_->limit_size();
   }
   void release() override { unbind_set(*set_); }
+  const Set* bound_set() const override { return set_.get(); }
 
  private:
   std::shared_ptr<Set> set_;

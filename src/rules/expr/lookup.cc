@@ -72,6 +72,7 @@ class Lookup final : public Expression {
 
   void hold() override { bind_set(*set_); }
   void release() override { unbind_set(*set_); }
+  const Set* bound_set() const override { return set_.get(); }
 
   Result<void> validate(Validation& validation) const override {
     if (!operands_.has_destination || !set_->is_verdict_map()) return {};

@@ -63,6 +63,7 @@ class Mapped final : public Expression {
   }
   void hold() override { bind_set(*set_); }
   void release() override { unbind_set(*set_); }
+  const Set* bound_set() const override { return set_.get(); }
 
  private:
   std::shared_ptr<Set> set_;
