@@ -24,6 +24,8 @@ constexpr int kMostTurns = 4096;
 constexpr Duration kShortestStep = std::chrono::milliseconds(1);
 constexpr std::uint64_t kPacketsPerControlTurn = 256;
 constexpr std::size_t kEventRoom = 4096;
+constexpr std::size_t kRemovalsPerTurn = 256;
+constexpr std::size_t kMostBroadcasts = 1024;
 
 /// Drops of reassembly, which only the path's counters tell of.
 constexpr std::array kPieceDrops = {packet::Drop::fragment_malformed, packet::Drop::fragment_overlap, packet::Drop::fragment_memory,
@@ -121,6 +123,7 @@ void Player::play(io::Queue& source, io::Queue* writer, StoryTeller* teller) {
     if (source.receive(batch, engine_->worker(0).pool()) == 0) break;
     play_one(batch[0], teller);
   }
+  end_expired();
   totals_.own = engine_->worker(0).counters().generated.value();
   totals_.flows_lost = engine_->conntrack().statistics(0).events_lost;
   engine_->worker(0).rest();
@@ -181,6 +184,7 @@ PacketStory Player::make_ready(packet::Packet& packet, bool with_texts) {
   if (story.prepared.verdict != pipeline::HeaderVerdict::ok) return story;
   story.is_mapped = mapper_->map(packet, now_);
   story.side = sides_.of(packet.family, source_of(packet));
+  learn_broadcast(packet, story.side);
   if (with_texts) story.ends = ends_text(packet);
   return story;
 }
@@ -237,6 +241,39 @@ void Player::gather_ended() {
     if ((event->bits & conntrack::event::kDestroy) != 0) ended_.push_back(flow_of(event->connection, true));
     ring.pop();
   }
+}
+
+/// Nobody told which networks the sides have, but a frame to all with a unicast destination tells a network's broadcast address:
+/// that is the host's, as a gateway with an address in the network knows.
+void Player::learn_broadcast(const packet::Packet& packet, Side side) {
+  if (packet.family != wire::Family::ip || packet.link_type != packet::LinkType::broadcast) return;
+  const wire::Address destination = destination_of(packet);
+  const std::uint8_t first = destination.bytes[0];
+  if (first == 0 || first == 127 || first >= 224 || broadcasts_.size() >= kMostBroadcasts) return;
+  if (!broadcasts_.insert(destination.v4().raw).second) return;
+  engine_->routing().add({.table = routing::kTableLocal,
+                          .destination = {wire::Family::ip, destination, 32},
+                          .type = routing::RouteType::broadcast,
+                          .scope = routing::kScopeLink,
+                          .next_hops = {{.ifindex = ifindex_of(side)}}});
+}
+
+/// At the end: connections whose time is over but whose timer, which is lazy, has not fired. They are told as ended too.
+void Player::end_expired() {
+  conntrack::Table& table = engine_->conntrack();
+  std::size_t posted = 0;
+  for (std::uint32_t number = 1; number < table.arena().used_end(); ++number) {
+    const conntrack::Entry& entry = table.arena()[number];
+    if (entry.committed.load(std::memory_order_acquire) == 0) continue;
+    {
+      const EpochGuard guard(table.epochs(), engine_->control_participant());
+      if (table.snapshot(number, now_)) continue;
+    }
+    std::uint64_t ticket = 0;
+    const conntrack::Change removal{.kind = conntrack::Change::Kind::remove, .number = number, .generation = entry.generation};
+    if (table.tracker(0).post(removal, ticket) && ++posted % kRemovalsPerTurn == 0) turn(now_);
+  }
+  turn(now_);
 }
 
 std::vector<Flow> Player::flows() {

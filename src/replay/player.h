@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/engine.h"
@@ -96,7 +97,9 @@ class Player {
   void run(packet::Packet* packet, Side side, bool is_piece);
   void advance(Duration wall);
   void turn(Time now);
+  void learn_broadcast(const packet::Packet& packet, Side side);
   void gather_ended();
+  void end_expired();
   void count(const PacketStory& story);
   Flow flow_of(const conntrack::Snapshot& connection, bool is_over) const;
   Duration wall_of(Time now) const;
@@ -112,6 +115,7 @@ class Player {
   Time now_;
   Totals totals_;
   std::vector<Flow> ended_;
+  std::unordered_set<std::uint32_t> broadcasts_;  // Learned ones, as they lie in the header.
 };
 
 }  // namespace weir::replay

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -84,6 +85,10 @@ Result<Options> finish(CommandLine line) {
   if (auto read = read_addresses(line.outside_addresses, line.options.outside_addresses); !read) return std::unexpected(read.error());
   for (const std::string& device : {line.options.inside_device, line.options.outside_device}) {
     if (device.empty() || device.size() > 15) return std::unexpected(Error{EINVAL, "a device name has 1 to 15 characters: " + device});
+  }
+  std::error_code error;
+  if (!line.options.write_path.empty() && std::filesystem::equivalent(line.options.write_path, line.options.capture, error)) {
+    return std::unexpected(Error{EINVAL, "-w would overwrite the capture that is read"});
   }
   if (line.options.inside_device == line.options.outside_device) {
     return std::unexpected(Error{EINVAL, "the inside and the outside device must have different names"});
