@@ -18,7 +18,7 @@ namespace weir::conntrack {
 namespace {
 
 constexpr unsigned kAttempts = 8;      // How often others' entries may change under us.
-constexpr unsigned kSplitsAhead = 2;   // What an overfull line may cost at once.
+constexpr unsigned kSplitsAhead = 2;   // What an overfull line may cost at once; doubled at each attempt.
 
 using packet::CtInfo;
 using packet::CtState;
@@ -48,7 +48,7 @@ Confirmed Tracker::confirm(packet::Packet& packet, Time now) {
         packet.ct.events = 0;
         return Confirmed::done;
       case Published::no_room:
-        index_.grow_anyway(kSplitsAhead);
+        index_.grow_anyway(kSplitsAhead << attempt);
         continue;
       case Published::original_taken:
         if (kill_expired(holder.number, now)) continue;
@@ -195,7 +195,7 @@ bool Tracker::reserve_reply(std::uint32_t number, const Tuple& reply, Time now) 
       }
     }
     if (!has_room) {
-      index_.grow_anyway(kSplitsAhead);
+      index_.grow_anyway(kSplitsAhead << attempt);
     } else if (!kill_expired(holder->number, now)) {
       statistics_.found.add();
       return false;
