@@ -44,6 +44,7 @@ void Journal::on_sent(const packet::Packet& packet, Side side) {
 }
 
 void Journal::on_delivered(const packet::Packet& packet) {
+  if (packet.family == wire::Family::none) return;  // Not IP, and said so from the beginning.
   see(packet);
   if (!packet.is_from_host) current_.verdict = Verdict::to_host;
 }
