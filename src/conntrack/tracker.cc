@@ -189,7 +189,7 @@ bool Tracker::follow(packet::Packet& packet, Work& work, Time now, BatchEnds& en
       return !must_wait;
     }
     // Gone under our hands, or to be begun afresh: it can't be found any more, look again.
-    if (update(packet, *found, now) == Updated::done) return true;
+    if (update(packet, tuple, *found, now) == Updated::done) return true;
   }
   statistics_.drop.add();
   packet.drop = packet::Drop::conntrack_dropped;
@@ -231,10 +231,13 @@ void Tracker::set_invalid(packet::Packet& packet, Reason reason, bool is_icmp_er
   packet.ct.reason = static_cast<std::uint8_t>(reason);
 }
 
-Tracker::Updated Tracker::update(packet::Packet& packet, Found found, Time now) {
+Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Found found, Time now) {
   Entry& entry = arena_[found.number];
   const auto way = static_cast<std::size_t>(found.direction);
-  const bool is_tcp = entry.original.protocol == protocol::kTcp;
+  const bool is_tcp = tuple.protocol == protocol::kTcp;
+  // Only ICMP asks what the connection began with; for the others the entry's line isn't touched.
+  const bool is_icmp = tuple.protocol == protocol::kIcmp || tuple.protocol == protocol::kIcmpv6;
+  const Tuple& original = is_icmp ? entry.original : tuple;
 
   entry.lock.lock();
   Hot hot = entry.hot;  // Nobody writes while we hold the lock.
@@ -259,7 +262,7 @@ Tracker::Updated Tracker::update(packet::Packet& packet, Found found, Time now) 
   States states{.udp = hot.udp, .tcp = {}};
   if (is_tcp) states.tcp = entry.tcp;
   const Step step =
-      dispatch(packet, entry.original, sighting, table_.options().timeouts, states);
+      dispatch(packet, original, sighting, table_.options().timeouts, states);
 
   const bool belongs = step.outcome == Outcome::accept || step.outcome == Outcome::remove;
   packet.ct.reason = static_cast<std::uint8_t>(step.reason);

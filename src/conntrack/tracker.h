@@ -112,7 +112,7 @@ class Tracker {
   bool follow(packet::Packet& packet, Work& work, Time now, BatchEnds& ends);
   bool relate(packet::Packet& packet, const Work& work, Time now, BatchEnds& ends);
   std::optional<Found> find(const Tuple& tuple, std::uint32_t tag);
-  Updated update(packet::Packet& packet, Found found, Time now);
+  Updated update(packet::Packet& packet, const Tuple& tuple, Found found, Time now);
   void begin(packet::Packet& packet, const Tuple& tuple, Time now);
   void set_invalid(packet::Packet& packet, Reason reason, bool is_icmp_error);
 
