@@ -123,7 +123,7 @@ Tracker::Published Tracker::try_publish(std::uint32_t number, std::uint32_t even
 bool Tracker::join(packet::Packet& packet, Found winner, Time now) {
   const packet::CtRef before = packet.ct;
   packet.ct.events = 0;
-  if (update(packet, winner, now) != Updated::done) {
+  if (update(packet, arena_[winner.number].tuple(winner.direction), winner, now) != Updated::done) {
     packet.ct = before;
     return false;
   }
