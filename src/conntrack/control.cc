@@ -1,5 +1,6 @@
 #include "conntrack/control.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -59,7 +60,7 @@ Control::Posted Control::post(const Change& change) {
 
 void Control::wait(const Posted& posted) const {
   const Tracker& tracker = table_.tracker(posted.worker);
-  for (;;) {
+  while (tracker.changes_done() < posted.ticket) {
     table_.wake(posted.worker);
     if (tracker.changes_done() >= posted.ticket) return;
     pause();
@@ -73,23 +74,46 @@ bool Control::post_and_wait(Change change) {
   return was_there;
 }
 
-std::size_t Control::remove_all(const std::vector<Snapshot>& connections, std::uint32_t port_id) {
-  const std::unique_ptr<bool[]> done(new bool[connections.size()]());
+std::vector<char> Control::post_all_and_wait(std::vector<Change>& changes) {
+  const std::unique_ptr<bool[]> done(new bool[changes.size()]());
   std::vector<Posted> posted;
-  posted.reserve(connections.size());
+  posted.reserve(changes.size());
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    changes[i].done = &done[i];
+    posted.push_back(post(changes[i]));
+  }
+  for (const Posted& each : posted) wait(each);
+  return {done.get(), done.get() + changes.size()};
+}
+
+std::size_t Control::remove_all(const std::vector<Snapshot>& connections, std::uint32_t port_id) {
+  std::vector<Change> changes;
+  changes.reserve(connections.size());
+  for (const Snapshot& connection : connections) {
+    changes.push_back({.kind = Change::Kind::remove,
+                       .number = connection.number,
+                       .generation = connection.generation,
+                       .port_id = port_id});
+  }
+  const std::vector<char> done = post_all_and_wait(changes);
+  return static_cast<std::size_t>(std::count(done.begin(), done.end(), 1));
+}
+
+void Control::zero_counters(std::vector<Snapshot>& connections) {
+  std::vector<Change> changes;
+  changes.reserve(connections.size());
+  for (Snapshot& connection : connections) {
+    changes.push_back({.kind = Change::Kind::zero_counters,
+                       .number = connection.number,
+                       .generation = connection.generation,
+                       .before = &connection});
+  }
+  const std::vector<char> done = post_all_and_wait(changes);
+  std::size_t kept = 0;
   for (std::size_t i = 0; i < connections.size(); ++i) {
-    posted.push_back(post({.kind = Change::Kind::remove,
-                           .number = connections[i].number,
-                           .generation = connections[i].generation,
-                           .port_id = port_id,
-                           .done = &done[i]}));
+    if (done[i]) connections[kept++] = connections[i];
   }
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < posted.size(); ++i) {
-    wait(posted[i]);
-    if (done[i]) ++count;
-  }
-  return count;
+  connections.resize(kept);
 }
 
 }  // namespace weir::conntrack

@@ -58,6 +58,8 @@ class Control {
   }
   /// Sets the counters to zero and returns the connection as it was (IPCTNL_MSG_CT_GET_CTRZERO).
   std::optional<Snapshot> zero_counters(const Snapshot& connection);
+  /// The same for many, waiting once: each becomes as it was; those that are gone are taken out.
+  void zero_counters(std::vector<Snapshot>& connections);
   /// mark = (mark & ~mask) ^ value; false when the connection is gone.
   bool set_mark(const Snapshot& connection, std::uint32_t value, std::uint32_t mask,
                 std::uint32_t port_id = 0);
@@ -74,6 +76,8 @@ class Control {
   Posted post(const Change& change);
   void wait(const Posted& posted) const;
   bool post_and_wait(Change change);
+  /// Posts all, then waits for all; whether each entry was there.
+  std::vector<char> post_all_and_wait(std::vector<Change>& changes);
   std::size_t remove_all(const std::vector<Snapshot>& connections, std::uint32_t port_id);
 
   Table& table_;

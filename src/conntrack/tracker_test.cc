@@ -156,6 +156,26 @@ TEST_F(TrackerTest, ControlZeroesCountersAndSetsMarks) {
   EXPECT_EQ(shown(request_).mark, 0x1212u);
 }
 
+TEST_F(TrackerTest, ControlZeroesManyAtOnce) {
+  std::vector<Snapshot> connections;
+  for (std::uint16_t port = 1; port <= 3000; ++port) {  // More than a mailbox holds.
+    if (port == 1) make({.max = 4000});
+    TestPacket packet(wire::FrameSpec{.src_port = port});
+    pass(packet);
+    connections.push_back(shown(packet));
+  }
+  pass(request_);  // Port 1000 once more.
+  ASSERT_TRUE(control_->remove(connections[7]));
+  control_->zero_counters(connections);
+  ASSERT_EQ(connections.size(), 2999u) << "one had gone";
+  for (const Snapshot& before : connections) {
+    const std::uint16_t port = before.original.src_port.host();
+    EXPECT_NE(port, 8);
+    EXPECT_EQ(before.traffic[0].packets, port == 1000 ? 2u : 1u);
+    EXPECT_EQ(table_->snapshot(before.number, now_)->traffic[0].packets, 0u);
+  }
+}
+
 TEST_F(TrackerTest, FlushAndDumpInSteps) {
   for (std::uint16_t port = 1; port <= 50; ++port) {
     TestPacket packet(wire::FrameSpec{.src_port = port});

@@ -9,6 +9,8 @@ namespace type = wire::icmpv6;
 
 constexpr std::uint8_t kNodeInformationQuery = 139;  // RFC 4620.
 constexpr std::uint8_t kNodeInformationReply = 140;
+constexpr std::uint8_t kMulticastRouterAdvertisement = 151;  // RFC 4286. Linux tracks 153, its
+constexpr std::uint8_t kMulticastRouterSolicitation = 152;   // termination, and finds it invalid.
 
 }  // namespace
 
@@ -38,6 +40,8 @@ IcmpKind icmpv6_kind(std::uint8_t message) {
     case type::kNeighbourSolicitation:
     case type::kNeighbourAdvertisement:
     case type::kListenerReport2:
+    case kMulticastRouterAdvertisement:
+    case kMulticastRouterSolicitation:
       return IcmpKind::untracked;
     case type::kRedirect:
       return IcmpKind::redirect;

@@ -41,15 +41,11 @@ class ConnectionDump final : public Dump {
                                   if (filter_.matches(connection)) found_.push_back(connection);
                                   return true;
                                 });
+    if (zeroes_) control_.zero_counters(found_);
     return true;
   }
 
-  void show(netlink::Writer& out, conntrack::Snapshot connection) {
-    if (zeroes_) {
-      const auto before = control_.zero_counters(connection);
-      if (!before) return;  // It has ended meanwhile.
-      connection = *before;
-    }
+  void show(netlink::Writer& out, const conntrack::Snapshot& connection) {
     start_.family = static_cast<std::uint8_t>(connection.original.family);
     out.begin(start_);
     ctnetlink::write_connection(out, connection, now_(), kReferences);
