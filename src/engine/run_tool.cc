@@ -18,11 +18,13 @@ namespace weir::engine {
 namespace {
 
 /// This process's environment with the preload library and the engine's socket in it.
-std::vector<std::string> environment_for(const std::string& library, const std::string& socket_path) {
+std::vector<std::string> environment_for(const std::string& library,
+                                         const std::string& socket_path) {
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text = *entry;
-    if (!text.starts_with("LD_PRELOAD=") && !text.starts_with("WEIR_SOCKET=")) environment.emplace_back(text);
+    if (!text.starts_with("LD_PRELOAD=") && !text.starts_with("WEIR_SOCKET="))
+      environment.emplace_back(text);
   }
   environment.push_back("LD_PRELOAD=" + library);
   environment.push_back("WEIR_SOCKET=" + socket_path);
@@ -52,10 +54,12 @@ struct Pipe {
 void drain(const io::FileDescriptor& from, std::string& into) {
   std::array<char, 4096> buffer;
   ssize_t got = 0;
-  while ((got = read(from.get(), buffer.data(), buffer.size())) > 0) into.append(buffer.data(), static_cast<std::size_t>(got));
+  while ((got = read(from.get(), buffer.data(), buffer.size())) > 0)
+    into.append(buffer.data(), static_cast<std::size_t>(got));
 }
 
-/// As the shell would find it, but also where ordinary users' PATH doesn't lead and netfilter's tools are.
+/// As the shell would find it, but also where ordinary users' PATH doesn't lead and netfilter's
+/// tools are.
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
   const char* const path = std::getenv("PATH");
@@ -70,10 +74,12 @@ std::string find_program(const std::string& name) {
   return {};
 }
 
-Result<pid_t> start(std::vector<std::string>& words, std::vector<std::string> environment, const Pipe& output, const Pipe& messages) {
+Result<pid_t> start(std::vector<std::string>& words, std::vector<std::string> environment,
+                    const Pipe& output, const Pipe& messages) {
   const std::string program = find_program(words[0]);
   if (program.empty()) {
-    return std::unexpected(Error{ENOENT, words[0] + " was not found in PATH or /usr/sbin (Debian: apt install nftables)"});
+    return std::unexpected(Error{
+        ENOENT, words[0] + " was not found in PATH or /usr/sbin (Debian: apt install nftables)"});
   }
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -86,7 +92,8 @@ Result<pid_t> start(std::vector<std::string>& words, std::vector<std::string> en
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
   pid_t pid = 0;
-  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes, pointers(words).data(), pointers(environment).data());
+  const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes,
+                                pointers(words).data(), pointers(environment).data());
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) {
@@ -98,7 +105,8 @@ Result<pid_t> start(std::vector<std::string>& words, std::vector<std::string> en
 
 }  // namespace
 
-Result<ToolRun> run_tool(std::vector<std::string> words, const std::string& socket_path, const std::function<void()>& serve) {
+Result<ToolRun> run_tool(std::vector<std::string> words, const std::string& socket_path,
+                         const std::function<void()>& serve) {
   const auto library = find_preload_library();
   if (!library) return std::unexpected(library.error());
   auto output = Pipe::make();

@@ -40,7 +40,10 @@ void Journal::on_sent(const packet::Packet& packet, Side side) {
   see(packet);
   if (!packet.is_from_host) current_.verdict = Verdict::forwarded;
   if (!explains_ || current_.sent.size() >= kMostSent) return;
-  current_.sent.push_back({.side = side, .is_own = packet.is_from_host, .text = packet_text(packet), .ends = ends_text(packet)});
+  current_.sent.push_back({.side = side,
+                           .is_own = packet.is_from_host,
+                           .text = packet_text(packet),
+                           .ends = ends_text(packet)});
 }
 
 void Journal::on_delivered(const packet::Packet& packet) {
@@ -62,15 +65,17 @@ void Journal::decide(const packet::Packet& packet, const Decision& decision) {
   current_.decisions.push_back(decision);
 }
 
-void Journal::on_rule(const rules::Context& context, const rules::CompiledChain& chain, const rules::Rule& rule,
-                      const rules::Verdict& verdict) {
+void Journal::on_rule(const rules::Context& context, const rules::CompiledChain& chain,
+                      const rules::Rule& rule, const rules::Verdict& verdict) {
   RuleLine* const line = book_ == nullptr ? nullptr : book_->find(rule);
   if (line == nullptr) return;
   line->matched.add(context.packet->ip_length);
-  if (is_final(verdict.code)) decide(*context.packet, {.chain = book_->find(chain), .rule = line, .code = verdict.code});
+  if (is_final(verdict.code))
+    decide(*context.packet, {.chain = book_->find(chain), .rule = line, .code = verdict.code});
 }
 
-void Journal::on_policy(const rules::Context& context, const rules::CompiledChain& chain, rules::VerdictCode policy) {
+void Journal::on_policy(const rules::Context& context, const rules::CompiledChain& chain,
+                        rules::VerdictCode policy) {
   ChainLine* const line = book_ == nullptr ? nullptr : book_->find(chain);
   if (line == nullptr) return;
   line->by_policy.add(context.packet->ip_length);

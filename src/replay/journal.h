@@ -15,8 +15,8 @@ enum class Verdict : std::uint8_t {
   forwarded,
   to_host,  // The gateway itself is meant.
   dropped,
-  held,     // A piece of a datagram that waits for the others.
-  not_ip,   // ARP and the like: the host's business.
+  held,    // A piece of a datagram that waits for the others.
+  not_ip,  // ARP and the like: the host's business.
 };
 
 /// What a chain decided: a rule of it, or its policy.
@@ -29,7 +29,7 @@ struct Decision {
 /// A packet that left the gateway.
 struct Sent {
   Side side = Side::inside;
-  bool is_own = false;   // An ICMP error or TCP reset of the gateway's own.
+  bool is_own = false;    // An ICMP error or TCP reset of the gateway's own.
   std::string text = {};  // Only when told to explain.
   std::string ends = {};
 };
@@ -43,8 +43,8 @@ struct Sighted {
   std::vector<Sent> sent;
 };
 
-/// Watches the path: counts what rules match, and remembers what happens to the packet at hand. Packets of the
-/// gateway's own count for rules, but are nobody's story.
+/// Watches the path: counts what rules match, and remembers what happens to the packet at hand.
+/// Packets of the gateway's own count for rules, but are nobody's story.
 class Journal final : public pipeline::PathObserver {
  public:
   explicit Journal(bool explains) : explains_(explains) {}
@@ -62,14 +62,17 @@ class Journal final : public pipeline::PathObserver {
   void on_sent(const packet::Packet& packet, Side side);
   void on_delivered(const packet::Packet& packet);
 
-  void on_rule(const rules::Context& context, const rules::CompiledChain& chain, const rules::Rule& rule,
-               const rules::Verdict& verdict) override;
+  void on_rule(const rules::Context& context, const rules::CompiledChain& chain,
+               const rules::Rule& rule, const rules::Verdict& verdict) override;
   void on_return(const rules::Context&, const rules::CompiledChain&) override {}
-  void on_policy(const rules::Context& context, const rules::CompiledChain& chain, rules::VerdictCode policy) override;
+  void on_policy(const rules::Context& context, const rules::CompiledChain& chain,
+                 rules::VerdictCode policy) override;
   void on_drop(const packet::Packet& packet, packet::Drop reason) override;
 
   /// When a packet of the connection with this entry was last seen; zero: never.
-  Time last_seen(std::uint32_t entry) const { return entry < last_seen_.size() ? last_seen_[entry] : Time{}; }
+  Time last_seen(std::uint32_t entry) const {
+    return entry < last_seen_.size() ? last_seen_[entry] : Time{};
+  }
 
  private:
   void see(const packet::Packet& packet);

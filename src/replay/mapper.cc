@@ -19,13 +19,15 @@ using nat::Manip;
 using packet::Packet;
 using wire::Family;
 
-/// Datagrams whose pieces are remembered. When there are more, all are forgotten: a capture has few at a time.
+/// Datagrams whose pieces are remembered. When there are more, all are forgotten: a capture has few
+/// at a time.
 constexpr std::size_t kMostPieces = 4096;
 
 bool is_error(const Packet& packet) {
   const Bytes l4 = packet.l4();
   if (packet.is_later_fragment || l4.size() < sizeof(wire::Icmp)) return false;
-  if (packet.family == Family::ip) return packet.l4_protocol == wire::protocol::kIcmp && wire::icmp::is_error(l4[0]);
+  if (packet.family == Family::ip)
+    return packet.l4_protocol == wire::protocol::kIcmp && wire::icmp::is_error(l4[0]);
   return packet.l4_protocol == wire::protocol::kIcmpv6 && wire::icmpv6::is_error(l4[0]);
 }
 
@@ -46,7 +48,8 @@ std::optional<Mapper::PieceKey> Mapper::piece_key(const Packet& packet) {
     return PieceKey{ip.src_address(), ip.dst_address(), ip.id().raw, ip.protocol()};
   }
   const auto& ip = wire::at<wire::Ipv6>(l3.data());
-  const auto* const piece = wire::view<wire::Ipv6Fragment>(l3, wire::walk_chain(l3).fragment_offset);
+  const auto* const piece =
+      wire::view<wire::Ipv6Fragment>(l3, wire::walk_chain(l3).fragment_offset);
   if (piece == nullptr) return std::nullopt;
   return PieceKey{ip.src_address(), ip.dst_address(), piece->id().raw, wire::protocol::kFragment};
 }
@@ -86,11 +89,12 @@ bool Mapper::map_later_piece(Packet& packet) const {
   return found != pieces_.end() && rewrite_both(packet, found->second);
 }
 
-/// The error would quote the packet as it was after translation. Its own source is translated with it when the quoted
-/// packet's receiver itself reports it.
+/// The error would quote the packet as it was after translation. Its own source is translated with
+/// it when the quoted packet's receiver itself reports it.
 bool Mapper::map_error(Packet& packet, Time now) const {
   Tuple quoted;
-  if (!conntrack::read_tuple(packet.family, packet.l4().subspan(sizeof(wire::Icmp)), quoted)) return false;
+  if (!conntrack::read_tuple(packet.family, packet.l4().subspan(sizeof(wire::Icmp)), quoted))
+    return false;
   const auto connection = translated(quoted, now);
   if (!connection) return false;
 
@@ -98,7 +102,8 @@ bool Mapper::map_error(Packet& packet, Time now) const {
   Tuple outer = connection->reply;
   if (src != connection->original.dst) outer.src = src;
   const Tuple inner = nat::mirrored(connection->reply);
-  return nat::rewrite_error(packet, Manip::dst, outer, inner) && nat::rewrite_error(packet, Manip::src, outer, inner);
+  return nat::rewrite_error(packet, Manip::dst, outer, inner) &&
+         nat::rewrite_error(packet, Manip::src, outer, inner);
 }
 
 }  // namespace weir::replay

@@ -12,13 +12,14 @@ namespace weir::replay {
 
 /// Makes packets of a capture that was taken before NAT what they would have been.
 ///
-/// Such a capture shows both directions with the addresses that the client knows. The engine, which translates
-/// the one direction, would not know the answers again: they go to the client's address instead of the
-/// translated one. So an answer (a packet whose mirror is the original tuple of a translated connection) gets
-/// the connection's reply tuple, and so does what an ICMP error about the client's packet quotes.
+/// Such a capture shows both directions with the addresses that the client knows. The engine, which
+/// translates the one direction, would not know the answers again: they go to the client's address
+/// instead of the translated one. So an answer (a packet whose mirror is the original tuple of a
+/// translated connection) gets the connection's reply tuple, and so does what an ICMP error about
+/// the client's packet quotes.
 ///
-/// Pieces of a datagram go with their first piece, if that has come before them. Zones are not known before the
-/// rules have seen a packet: only connections of zone 0 are mapped.
+/// Pieces of a datagram go with their first piece, if that has come before them. Zones are not
+/// known before the rules have seen a packet: only connections of zone 0 are mapped.
 class Mapper {
  public:
   /// `participant`: of the table's epochs, the calling thread's.
@@ -48,7 +49,8 @@ class Mapper {
   const conntrack::Table& table_;
   Epochs& epochs_;
   const std::size_t participant_;
-  std::unordered_map<PieceKey, conntrack::Tuple, PieceHash> pieces_;  // The reply tuple of the first piece's connection.
+  std::unordered_map<PieceKey, conntrack::Tuple, PieceHash>
+      pieces_;  // The reply tuple of the first piece's connection.
 };
 
 }  // namespace weir::replay

@@ -66,8 +66,20 @@ class MapperTest : public ::testing::Test {
   std::unique_ptr<Mapper> mapper_;
 };
 
-FrameSpec question() { return {.src = kClient, .dst = kServer, .src_port = 5000, .dst_port = 53, .payload = wire::pattern(20)}; }
-FrameSpec answer() { return {.src = kServer, .dst = kClient, .src_port = 53, .dst_port = 5000, .payload = wire::pattern(20)}; }
+FrameSpec question() {
+  return {.src = kClient,
+          .dst = kServer,
+          .src_port = 5000,
+          .dst_port = 53,
+          .payload = wire::pattern(20)};
+}
+FrameSpec answer() {
+  return {.src = kServer,
+          .dst = kClient,
+          .src_port = 53,
+          .dst_port = 5000,
+          .payload = wire::pattern(20)};
+}
 
 TEST_F(MapperTest, AnAnswerGoesToTheTranslatedTuple) {
   begin(question());
@@ -84,7 +96,8 @@ TEST_F(MapperTest, OtherPacketsAreLeftAlone) {
   FrameSpec stranger = answer();
   stranger.dst_port = 5001;
   EXPECT_FALSE(mapper_->map(packet_of(stranger), kNow));
-  EXPECT_FALSE(mapper_->map(packet_of(answer()), kNow + std::chrono::minutes(1)));  // It is over by then.
+  EXPECT_FALSE(
+      mapper_->map(packet_of(answer()), kNow + std::chrono::minutes(1)));  // It is over by then.
 }
 
 TEST_F(MapperTest, WithoutTranslationThereIsNothingToMap) {
@@ -93,9 +106,14 @@ TEST_F(MapperTest, WithoutTranslationThereIsNothingToMap) {
 }
 
 TEST_F(MapperTest, EchoRepliesAreKnownByTheirId) {
-  FrameSpec ping{.src = kClient, .dst = kServer, .protocol = wire::protocol::kIcmp, .icmp_rest = 7 << 16};
+  FrameSpec ping{
+      .src = kClient, .dst = kServer, .protocol = wire::protocol::kIcmp, .icmp_rest = 7 << 16};
   begin(ping);
-  FrameSpec pong{.src = kServer, .dst = kClient, .protocol = wire::protocol::kIcmp, .icmp_type = 0, .icmp_rest = 7 << 16};
+  FrameSpec pong{.src = kServer,
+                 .dst = kClient,
+                 .protocol = wire::protocol::kIcmp,
+                 .icmp_type = 0,
+                 .icmp_rest = 7 << 16};
   packet::Packet& packet = packet_of(pong);
   EXPECT_TRUE(mapper_->map(packet, kNow));
   EXPECT_EQ(ends_text(packet), "203.0.113.9 > 192.0.2.1 id 4321");
@@ -113,7 +131,8 @@ TEST_F(MapperTest, AnErrorQuotesTheTranslatedPacket) {
   EXPECT_EQ(ends_text(packet), "203.0.113.254 > 192.0.2.1");
   EXPECT_TRUE(packet::verify_checksum(packet));
   const Bytes quote = std::as_const(packet).l4().subspan(8);
-  EXPECT_EQ(wire::to_string(wire::at<wire::Ipv4>(quote.data()).src_address(), wire::Family::ip), "192.0.2.1");
+  EXPECT_EQ(wire::to_string(wire::at<wire::Ipv4>(quote.data()).src_address(), wire::Family::ip),
+            "192.0.2.1");
   EXPECT_EQ(load<Be16>(quote.data() + 20).host(), 4321);
 }
 

@@ -10,9 +10,9 @@ namespace weir::replay {
 
 /// What the command line says.
 struct Options {
-  std::string capture;     // "-" is standard input.
-  std::string rules;       // For nft -f.
-  std::string write_path;  // Empty: what leaves the ports is only counted.
+  std::string capture;               // "-" is standard input.
+  std::string rules;                 // For nft -f.
+  std::string write_path;            // Empty: what leaves the ports is only counted.
   std::vector<wire::Prefix> inside;  // Empty: see Sides.
   std::string inside_device = "lan0";
   std::string outside_device = "wan0";

@@ -7,8 +7,8 @@
 
 namespace weir::replay {
 
-/// "192.168.77.10:40000 > 203.0.113.9:80", with ICMP ids as ports; addresses alone where there is no more. Empty for what
-/// isn't IP. Requires: headers checked.
+/// "192.168.77.10:40000 > 203.0.113.9:80", with ICMP ids as ports; addresses alone where there is
+/// no more. Empty for what isn't IP. Requires: headers checked.
 std::string ends_text(const packet::Packet& packet);
 
 /// The packet in a line: "tcp 192.168.77.10:40000 > 203.0.113.9:80 [S] 60 bytes".

@@ -18,8 +18,8 @@ namespace {
 /// Where the engine's clock stands at the first packet. Not zero, which means "never" in places.
 constexpr Time kStart{std::chrono::hours(1)};
 constexpr Duration kServeWait = std::chrono::milliseconds(2);
-/// Turns at timers' moments between two packets. Each takes a timer or more off its wheel, so only a clock that jumps
-/// over very many timers needs more; the rest then fires at the packet's time.
+/// Turns at timers' moments between two packets. Each takes a timer or more off its wheel, so only
+/// a clock that jumps over very many timers needs more; the rest then fires at the packet's time.
 constexpr int kMostTurns = 4096;
 constexpr Duration kShortestStep = std::chrono::milliseconds(1);
 constexpr std::uint64_t kPacketsPerControlTurn = 256;
@@ -28,7 +28,8 @@ constexpr std::size_t kRemovalsPerTurn = 256;
 constexpr std::size_t kMostBroadcasts = 1024;
 
 /// Drops of reassembly, which only the path's counters tell of.
-constexpr std::array kPieceDrops = {packet::Drop::fragment_malformed, packet::Drop::fragment_overlap, packet::Drop::fragment_memory,
+constexpr std::array kPieceDrops = {packet::Drop::fragment_malformed,
+                                    packet::Drop::fragment_overlap, packet::Drop::fragment_memory,
                                     packet::Drop::buffers_exhausted};
 
 /// A folder that goes with its owner.
@@ -39,7 +40,8 @@ class TemporaryFolder {
     std::filesystem::path base = std::filesystem::temp_directory_path(error);
     if (error) base = "/tmp";
     std::string name = (base / "weir-replay-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) return std::unexpected(system_error("making a folder in " + base.string()));
+    if (mkdtemp(name.data()) == nullptr)
+      return std::unexpected(system_error("making a folder in " + base.string()));
     return TemporaryFolder(std::move(name));
   }
   TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
@@ -89,12 +91,14 @@ Result<std::unique_ptr<Player>> Player::create(const Options& options) {
   for (const Side side : {Side::inside, Side::outside}) {
     made.add_port({.name = side == Side::inside ? "inside" : "outside",
                    .ifindex = ifindex_of(side),
-                   .queues = {{.wire = &player->wires_[static_cast<std::size_t>(side)], .host = &player->host_}}});
+                   .queues = {{.wire = &player->wires_[static_cast<std::size_t>(side)],
+                               .host = &player->host_}}});
   }
   made.start();
   made.worker(0).path().set_observer(&player->journal_);
   made.rules().set_replay_now(kStart);
-  player->mapper_ = std::make_unique<Mapper>(made.conntrack(), made.conntrack().epochs(), made.control_participant());
+  player->mapper_ = std::make_unique<Mapper>(made.conntrack(), made.conntrack().epochs(),
+                                             made.control_participant());
   return player;
 }
 
@@ -102,13 +106,16 @@ Result<void> Player::load_rules(const std::string& file) {
   auto folder = TemporaryFolder::make();
   if (!folder) return std::unexpected(folder.error());
   const std::string socket = folder->path() + "/weir.sock";
-  auto control = engine::ControlPlane::open(*engine_, {.socket_path = socket, .socket_mode = 0600}, frozen_clock);
+  auto control = engine::ControlPlane::open(*engine_, {.socket_path = socket, .socket_mode = 0600},
+                                            frozen_clock);
   if (!control) return std::unexpected(control.error());
   const auto serve = [&] { (*control)->serve_once(kServeWait); };
   if (auto loaded = engine::load_rules(socket, file, serve); !loaded) return loaded;
   const auto listing = engine::run_tool({"nft", "-a", "-s", "list", "ruleset"}, socket, serve);
   if (!listing) return std::unexpected(listing.error());
-  if (listing->exit_code != 0) return std::unexpected(Error{EINVAL, "nft can't list the rules that it has loaded: " + listing->messages});
+  if (listing->exit_code != 0)
+    return std::unexpected(
+        Error{EINVAL, "nft can't list the rules that it has loaded: " + listing->messages});
   book_ = RuleBook(engine_->rules(), listing->output);
   journal_.set_book(&book_);
   return {};
@@ -154,7 +161,8 @@ void Player::advance(Duration wall) {
 void Player::play_one(packet::Packet* packet, StoryTeller* teller) {
   keep_time(*packet);
   PacketStory story = make_ready(*packet, teller != nullptr);
-  const bool is_piece = story.prepared.verdict == pipeline::HeaderVerdict::ok && packet->is_fragment;
+  const bool is_piece =
+      story.prepared.verdict == pipeline::HeaderVerdict::ok && packet->is_fragment;
   run(packet, story.side, is_piece);
   story.seen = &journal_.current();
   count(story);
@@ -191,7 +199,9 @@ PacketStory Player::make_ready(packet::Packet& packet, bool with_texts) {
 
 /// Through the engine, watched by the journal.
 void Player::run(packet::Packet* packet, Side side, bool is_piece) {
-  const auto refused = [&](packet::Drop drop) { return engine_->worker(0).counters().drops[static_cast<std::size_t>(drop)].value(); };
+  const auto refused = [&](packet::Drop drop) {
+    return engine_->worker(0).counters().drops[static_cast<std::size_t>(drop)].value();
+  };
   std::array<std::uint64_t, kPieceDrops.size()> before;
   std::ranges::transform(kPieceDrops, before.begin(), refused);
 
@@ -232,19 +242,23 @@ void Player::count(const PacketStory& story) {
 
 Flow Player::flow_of(const conntrack::Snapshot& connection, bool is_over) const {
   const Time seen = journal_.last_seen(connection.number);
-  return {.connection = connection, .is_over = is_over, .last_seen = seen == Time{} ? connection.start : wall_of(seen)};
+  return {.connection = connection,
+          .is_over = is_over,
+          .last_seen = seen == Time{} ? connection.start : wall_of(seen)};
 }
 
 void Player::gather_ended() {
   conntrack::EventRing& ring = engine_->conntrack().tracker(0).events();
   while (const conntrack::Event* const event = ring.front()) {
-    if ((event->bits & conntrack::event::kDestroy) != 0) ended_.push_back(flow_of(event->connection, true));
+    if ((event->bits & conntrack::event::kDestroy) != 0)
+      ended_.push_back(flow_of(event->connection, true));
     ring.pop();
   }
 }
 
-/// Nobody told which networks the sides have, but a frame to all with a unicast destination tells a network's broadcast address:
-/// that is the host's, as a gateway with an address in the network knows.
+/// Nobody told which networks the sides have, but a frame to all with a unicast destination tells a
+/// network's broadcast address: that is the host's, as a gateway with an address in the network
+/// knows.
 void Player::learn_broadcast(const packet::Packet& packet, Side side) {
   if (packet.family != wire::Family::ip || packet.link_type != packet::LinkType::broadcast) return;
   const wire::Address destination = destination_of(packet);
@@ -258,7 +272,8 @@ void Player::learn_broadcast(const packet::Packet& packet, Side side) {
                           .next_hops = {{.ifindex = ifindex_of(side)}}});
 }
 
-/// At the end: connections whose time is over but whose timer, which is lazy, has not fired. They are told as ended too.
+/// At the end: connections whose time is over but whose timer, which is lazy, has not fired. They
+/// are told as ended too.
 void Player::end_expired() {
   conntrack::Table& table = engine_->conntrack();
   std::size_t posted = 0;
@@ -270,7 +285,8 @@ void Player::end_expired() {
       if (table.snapshot(number, now_)) continue;
     }
     std::uint64_t ticket = 0;
-    const conntrack::Change removal{.kind = conntrack::Change::Kind::remove, .number = number, .generation = entry.generation};
+    const conntrack::Change removal{
+        .kind = conntrack::Change::Kind::remove, .number = number, .generation = entry.generation};
     if (table.tracker(0).post(removal, ticket) && ++posted % kRemovalsPerTurn == 0) turn(now_);
   }
   turn(now_);

@@ -23,9 +23,9 @@ struct PacketStory {
   std::uint64_t number = 0;  // From 1, as tshark counts frames (those that could be read).
   Duration since_first{};
   Side side = Side::outside;
-  std::string text = {};    // As captured; texts only for a teller.
-  std::string ends = {};    // As it came to the gateway.
-  bool is_mapped = false;   // `ends` are what an answer was mapped to (mapper.h).
+  std::string text = {};   // As captured; texts only for a teller.
+  std::string ends = {};   // As it came to the gateway.
+  bool is_mapped = false;  // `ends` are what an answer was mapped to (mapper.h).
   bool is_cut = false;
   Prepared prepared = {};
   const Sighted* seen = nullptr;
@@ -53,7 +53,7 @@ struct Totals {
   std::uint64_t dropped = 0;
   std::uint64_t held = 0;
   std::uint64_t not_ip = 0;
-  std::uint64_t own = 0;     // The gateway's own ICMP errors and TCP resets.
+  std::uint64_t own = 0;  // The gateway's own ICMP errors and TCP resets.
   std::uint64_t mapped = 0;
   std::uint64_t cut = 0;
   std::uint64_t ip_repaired = 0;
@@ -61,25 +61,27 @@ struct Totals {
   std::uint64_t offloaded = 0;
   std::uint64_t flows_lost = 0;  // Ended unseen: more ended at once than there is room for.
   std::array<std::uint64_t, static_cast<std::size_t>(packet::Drop::count)> drops{};  // By Drop.
-  Duration first{};  // Since 1970,
-  Duration last{};   // the latest so far.
+  Duration first{};                                                                  // Since 1970,
+  Duration last{};  // the latest so far.
 };
 
 /// The engine between an inside and an outside port, fed from a capture.
 ///
-/// The clock is the capture's: it stands still between packets, and before each one all timers that are due until then
-/// fire at their moments. It begins at an arbitrary point when the first packet comes, and never goes
-/// back: a packet with an earlier time stamp than its predecessor's counts as later by nothing.
+/// The clock is the capture's: it stands still between packets, and before each one all timers that
+/// are due until then fire at their moments. It begins at an arbitrary point when the first packet
+/// comes, and never goes back: a packet with an earlier time stamp than its predecessor's counts as
+/// later by nothing.
 class Player {
  public:
   /// Errors: no memory.
   static Result<std::unique_ptr<Player>> create(const Options& options);
   ~Player();
 
-  /// Loads the rules by nft, over a socket in a temporary folder. Errors: nft's own; nft or the preload library missing.
+  /// Loads the rules by nft, over a socket in a temporary folder. Errors: nft's own; nft or the
+  /// preload library missing.
   Result<void> load_rules(const std::string& file);
-  /// Plays everything that `source` has, whose packets carry their time in Packet::arrived, since 1970. What leaves the
-  /// ports is also sent to `writer`, unless that is null.
+  /// Plays everything that `source` has, whose packets carry their time in Packet::arrived, since
+  /// 1970. What leaves the ports is also sent to `writer`, unless that is null.
   void play(io::Queue& source, io::Queue* writer, StoryTeller* teller);
 
   const Totals& totals() const { return totals_; }

@@ -5,8 +5,8 @@
 #include "io/memory_port.h"
 #include "wire/build.h"
 #include "wire/ethernet.h"
-#include "wire/tcp.h"
 #include "wire/protocol.h"
+#include "wire/tcp.h"
 
 namespace weir::replay {
 namespace {
@@ -27,7 +27,9 @@ class PlayerTest : public ::testing::Test, public StoryTeller {
     player_ = std::move(*player);
   }
   void add(Duration at, const wire::FrameSpec& spec) { add_frame(at, wire::build_frame(spec)); }
-  void add_frame(Duration at, const wire::ByteVector& frame) { ASSERT_TRUE(source_.put_frame(frame, frames_, Time(kEpoch + at))); }
+  void add_frame(Duration at, const wire::ByteVector& frame) {
+    ASSERT_TRUE(source_.put_frame(frame, frames_, Time(kEpoch + at)));
+  }
   void play() { player_->play(source_, nullptr, this); }
 
   void tell(const PacketStory& story) override {
@@ -48,8 +50,10 @@ class PlayerTest : public ::testing::Test, public StoryTeller {
   std::vector<Sent> sent_;
 };
 
-const wire::FrameSpec kQuestion{.src = "192.168.77.10", .dst = "203.0.113.9", .src_port = 5000, .dst_port = 53};
-const wire::FrameSpec kAnswer{.src = "203.0.113.9", .dst = "192.168.77.10", .src_port = 53, .dst_port = 5000};
+const wire::FrameSpec kQuestion{
+    .src = "192.168.77.10", .dst = "203.0.113.9", .src_port = 5000, .dst_port = 53};
+const wire::FrameSpec kAnswer{
+    .src = "203.0.113.9", .dst = "192.168.77.10", .src_port = 53, .dst_port = 5000};
 
 TEST_F(PlayerTest, AFlowHasBothDirectionsItsStartAndDuration) {
   add(0s, kQuestion);
@@ -68,9 +72,9 @@ TEST_F(PlayerTest, AFlowHasBothDirectionsItsStartAndDuration) {
 
 TEST_F(PlayerTest, TimersFireOnTheCapturesClock) {
   add(0s, kQuestion);
-  add(29s, kQuestion);   // In time: the same flow,
-  add(60s, kQuestion);   // too late: the next.
-  add(4000s, kAnswer);   // A third; the second ended 30 s after its packet.
+  add(29s, kQuestion);  // In time: the same flow,
+  add(60s, kQuestion);  // too late: the next.
+  add(4000s, kAnswer);  // A third; the second ended 30 s after its packet.
   play();
   const std::vector<Flow> flows = player_->flows();
   ASSERT_EQ(flows.size(), 3U);
@@ -93,10 +97,17 @@ TEST_F(PlayerTest, TheClockNeverGoesBack) {
 
 TEST_F(PlayerTest, ExpiredFlowsAreListedThoughTheirTimerIsLazy) {
   // Picked up in the middle its timer is set to minutes, the RST shortens it to ten seconds.
-  wire::FrameSpec segment{.src = "192.168.77.10", .dst = "203.0.113.9", .protocol = wire::protocol::kTcp, .tcp_flags = wire::Tcp::kAck};
+  wire::FrameSpec segment{.src = "192.168.77.10",
+                          .dst = "203.0.113.9",
+                          .protocol = wire::protocol::kTcp,
+                          .tcp_flags = wire::Tcp::kAck};
   segment.payload = wire::pattern(10);
   add(0s, segment);
-  wire::FrameSpec reset{.src = "203.0.113.9", .dst = "192.168.77.10", .protocol = wire::protocol::kTcp, .src_port = 2000, .dst_port = 1000};
+  wire::FrameSpec reset{.src = "203.0.113.9",
+                        .dst = "192.168.77.10",
+                        .protocol = wire::protocol::kTcp,
+                        .src_port = 2000,
+                        .dst_port = 1000};
   reset.tcp_flags = wire::Tcp::kRst | wire::Tcp::kAck;
   reset.sequence = 0;
   reset.acknowledgment = 11;

@@ -5,8 +5,8 @@
 
 namespace weir::replay {
 
-/// One side's port of the replayed gateway: hands over the captured packet that was put in, and tells the journal what
-/// leaves.
+/// One side's port of the replayed gateway: hands over the captured packet that was put in, and
+/// tells the journal what leaves.
 class WirePort final : public io::Queue {
  public:
   WirePort(Side side, Journal& journal) : side_(side), journal_(journal) {}

@@ -17,7 +17,8 @@ using packet::Drop;
 using packet::Packet;
 using pipeline::HeaderVerdict;
 
-/// After a header check that failed: whether the IPv4 header is one that the device was to finish, and is finished now.
+/// After a header check that failed: whether the IPv4 header is one that the device was to finish,
+/// and is finished now.
 bool finish_ip_header(Packet& packet) {
   auto* const ip = wire::view<wire::Ipv4>(packet.bytes(), packet.l3_offset);
   if (ip == nullptr || ip->version() != 4 || ip->header_bytes() < sizeof(wire::Ipv4)) return false;
@@ -26,12 +27,14 @@ bool finish_ip_header(Packet& packet) {
   const bool lacks_length = ip->total_bytes() == 0 && ip->protocol() == wire::protocol::kTcp;
   const bool lacks_checksum = ip->checksum().raw == 0;
   if (!lacks_checksum && !(lacks_length && packet.drop == Drop::bad_ip_header)) return false;
-  if (lacks_length) ip->set_total_bytes(static_cast<std::uint16_t>(std::min<std::size_t>(l3_bytes, 0xffff)));
+  if (lacks_length)
+    ip->set_total_bytes(static_cast<std::uint16_t>(std::min<std::size_t>(l3_bytes, 0xffff)));
   ip->fill_checksum();
   return true;
 }
 
-/// Where the checksum is in the transport header, and whether it covers a pseudo-header; size_t(-1): nowhere.
+/// Where the checksum is in the transport header, and whether it covers a pseudo-header;
+/// size_t(-1): nowhere.
 struct Field {
   std::size_t offset = static_cast<std::size_t>(-1);
   bool has_pseudo_header = true;
@@ -61,7 +64,8 @@ bool finish_transport(Packet& packet) {
 
   const auto pseudo_header = [&](std::size_t l4_bytes) {
     if (!field.has_pseudo_header) return Be16{};
-    return wire::fold(wire::pseudo_header(packet.family, packet.l3().data(), packet.l4_protocol, static_cast<std::uint32_t>(l4_bytes)));
+    return wire::fold(wire::pseudo_header(packet.family, packet.l3().data(), packet.l4_protocol,
+                                          static_cast<std::uint32_t>(l4_bytes)));
   };
   const Be16 found = load<Be16>(&l4[field.offset]);
   const Be16 partial = pseudo_header(l4.size());
@@ -81,7 +85,8 @@ bool mark_offloaded(Packet& packet, std::uint32_t mtu_bytes) {
   if (tcp == nullptr || tcp->header_bytes() < sizeof(wire::Tcp)) return false;
   const std::size_t headers = packet.l4_offset - packet.l3_offset + tcp->header_bytes();
   if (headers >= std::min(packet.ip_length, mtu_bytes)) return false;
-  packet.gso.type = packet.family == wire::Family::ip ? packet::Gso::Type::tcp4 : packet::Gso::Type::tcp6;
+  packet.gso.type =
+      packet.family == wire::Family::ip ? packet::Gso::Type::tcp4 : packet::Gso::Type::tcp6;
   packet.gso.segment_bytes = static_cast<std::uint16_t>(mtu_bytes - headers);
   return true;
 }
@@ -90,8 +95,10 @@ bool mark_offloaded(Packet& packet, std::uint32_t mtu_bytes) {
 
 Prepared prepare(Packet& packet, bool strict, std::uint32_t mtu_bytes) {
   Prepared done{.verdict = pipeline::check_headers(packet)};
-  const bool may_be_unfinished = packet.drop == Drop::bad_ip_checksum || packet.drop == Drop::bad_ip_header;
-  if (!strict && done.verdict == HeaderVerdict::drop && may_be_unfinished && finish_ip_header(packet)) {
+  const bool may_be_unfinished =
+      packet.drop == Drop::bad_ip_checksum || packet.drop == Drop::bad_ip_header;
+  if (!strict && done.verdict == HeaderVerdict::drop && may_be_unfinished &&
+      finish_ip_header(packet)) {
     packet.drop = Drop::none;
     done.ip_was_repaired = true;
     done.verdict = pipeline::check_headers(packet);

@@ -27,10 +27,12 @@ class Prepare : public ::testing::Test {
     return *packet;
   }
   static wire::ByteVector tcp(std::size_t payload_bytes) {
-    return wire::build_frame({.protocol = wire::protocol::kTcp, .payload = wire::pattern(payload_bytes)});
+    return wire::build_frame(
+        {.protocol = wire::protocol::kTcp, .payload = wire::pattern(payload_bytes)});
   }
   static Be16 pseudo_sum(const wire::ByteVector& frame, std::uint32_t l4_bytes) {
-    return wire::fold(wire::pseudo_header(wire::Family::ip, frame.data() + kIp, wire::protocol::kTcp, l4_bytes));
+    return wire::fold(
+        wire::pseudo_header(wire::Family::ip, frame.data() + kIp, wire::protocol::kTcp, l4_bytes));
   }
 
   packet::Pool pool_{8, 8};
@@ -76,8 +78,9 @@ TEST_F(Prepare, ALengthOfZeroIsSegmentationOffload) {
 }
 
 TEST_F(Prepare, UnfinishedTransportChecksumsAreFinishedRight) {
-  for (const auto& make_unfinished : {+[](wire::ByteVector& frame) { store(&frame[kTcpChecksum], pseudo_sum(frame, 30)); },
-                                      +[](wire::ByteVector& frame) { store(&frame[kTcpChecksum], Be16{}); }}) {
+  for (const auto& make_unfinished :
+       {+[](wire::ByteVector& frame) { store(&frame[kTcpChecksum], pseudo_sum(frame, 30)); },
+        +[](wire::ByteVector& frame) { store(&frame[kTcpChecksum], Be16{}); }}) {
     const wire::ByteVector right = tcp(10);
     wire::ByteVector frame = right;
     make_unfinished(frame);
@@ -109,7 +112,8 @@ TEST_F(Prepare, NoUdpChecksumIsNoneAndNotUnfinished) {
 TEST_F(Prepare, ShortFramesOfAllLengths) {
   const wire::ByteVector frame = tcp(40);
   for (std::size_t bytes = 0; bytes <= frame.size(); ++bytes) {
-    packet::Packet& packet = packet_of(wire::ByteVector(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(bytes)));
+    packet::Packet& packet = packet_of(
+        wire::ByteVector(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(bytes)));
     const Prepared done = prepare(packet, false, kMtu);
     EXPECT_EQ(done.verdict == pipeline::HeaderVerdict::ok, bytes == frame.size()) << bytes;
     pool_.release(&packet);

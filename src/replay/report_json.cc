@@ -15,10 +15,13 @@ using Object = nlohmann::ordered_json;
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-bool is_icmp(std::uint8_t protocol) { return protocol == wire::protocol::kIcmp || protocol == wire::protocol::kIcmpv6; }
+bool is_icmp(std::uint8_t protocol) {
+  return protocol == wire::protocol::kIcmp || protocol == wire::protocol::kIcmpv6;
+}
 
 Object tuple_object(const conntrack::Tuple& tuple) {
-  Object object = {{"src", wire::to_string(tuple.src, tuple.family)}, {"dst", wire::to_string(tuple.dst, tuple.family)}};
+  Object object = {{"src", wire::to_string(tuple.src, tuple.family)},
+                   {"dst", wire::to_string(tuple.dst, tuple.family)}};
   if (is_icmp(tuple.protocol)) {
     object["type"] = tuple.dst_port.host() >> 8;
     object["code"] = tuple.dst_port.host() & 0xff;
@@ -54,11 +57,16 @@ Object chain_object(const ChainLine& chain) {
   Object object = {{"family", chain.family}, {"table", chain.table}, {"chain", chain.name}};
   if (chain.is_base) {
     object["hook"] = chain.hook;
-    object["policy"] = {{"verdict", chain.policy}, {"packets", chain.by_policy.packets}, {"bytes", chain.by_policy.bytes}};
+    object["policy"] = {{"verdict", chain.policy},
+                        {"packets", chain.by_policy.packets},
+                        {"bytes", chain.by_policy.bytes}};
   }
   Object rules = Object::array();
   for (const RuleLine& rule : chain.rules) {
-    rules.push_back({{"handle", rule.handle}, {"text", rule.text}, {"packets", rule.matched.packets}, {"bytes", rule.matched.bytes}});
+    rules.push_back({{"handle", rule.handle},
+                     {"text", rule.text},
+                     {"packets", rule.matched.packets},
+                     {"bytes", rule.matched.bytes}});
   }
   object["rules"] = std::move(rules);
   return object;
@@ -88,7 +96,9 @@ Object totals_object(const Totals& totals) {
 Object decision_object(const Decision& decision) {
   Object object;
   if (decision.chain != nullptr) {
-    object = {{"family", decision.chain->family}, {"table", decision.chain->table}, {"chain", decision.chain->name}};
+    object = {{"family", decision.chain->family},
+              {"table", decision.chain->table},
+              {"chain", decision.chain->name}};
   }
   object["verdict"] = decision.code == rules::VerdictCode::accept ? "accept" : "drop";
   if (decision.rule != nullptr) {
@@ -111,7 +121,8 @@ Object story_object(const PacketStory& story) {
                    {"side", side_name(story.side)},
                    {"packet", story.text},
                    {"verdict", name_of(seen.verdict)}};
-  if (seen.verdict == Verdict::dropped) object["drop"] = packet::kDropNames[static_cast<std::size_t>(seen.drop)];
+  if (seen.verdict == Verdict::dropped)
+    object["drop"] = packet::kDropNames[static_cast<std::size_t>(seen.drop)];
   packet::CtRef state = seen.ct;
   state.reason = 0;
   if (const std::string text = ct_text(state); !text.empty()) object["ct"] = text;
@@ -137,12 +148,9 @@ Object report_object(const Options& options, Player& player) {
   for (const Flow& flow : player.flows()) flows.push_back(flow_object(flow));
   Object chains = Object::array();
   for (const ChainLine& chain : player.book().chains()) chains.push_back(chain_object(chain));
-  return {{"capture", options.capture},
-          {"rules", options.rules},
-          {"start", seconds(totals.first)},
-          {"duration", seconds(totals.last - totals.first)},
-          {"packets", totals_object(totals)},
-          {"flows", std::move(flows)},
+  return {{"capture", options.capture},       {"rules", options.rules},
+          {"start", seconds(totals.first)},   {"duration", seconds(totals.last - totals.first)},
+          {"packets", totals_object(totals)}, {"flows", std::move(flows)},
           {"chains", std::move(chains)}};
 }
 

@@ -16,11 +16,13 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 std::string decision_text(const Decision& decision) {
   const bool is_drop = decision.code != rules::VerdictCode::accept;
   const std::string chain = decision.chain == nullptr ? "a chain" : decision.chain->full_name();
-  if (decision.rule == nullptr) return fmt::format("{} policy {}", chain, is_drop ? "drop" : "accept");
+  if (decision.rule == nullptr)
+    return fmt::format("{} policy {}", chain, is_drop ? "drop" : "accept");
   return fmt::format("{} `{}`", chain, decision.rule->text);
 }
 
-/// The decisions worth a line: those by rules, and what dropped the packet; a policy that accepts only when nothing else decided.
+/// The decisions worth a line: those by rules, and what dropped the packet; a policy that accepts
+/// only when nothing else decided.
 std::string decisions_text(const Sighted& seen) {
   std::string text;
   for (const Decision& decision : seen.decisions) {
@@ -67,35 +69,45 @@ void print_flows(const std::vector<Flow>& flows) {
                                   : (status & conntrack::status::kSeenReply) == 0 ? " [UNREPLIED]"
                                                                                   : "";
     const std::string_view state = state_of(flow);
-    fmt::print("  {:<7} {}, reply {}{}{}{}{}\n          packets {} and {}, bytes {} and {}, from {:%H:%M:%S}, {:.3f} s\n",
-               protocol_text(c.original.protocol), tuple_text(c.original), tuple_text(c.reply), state.empty() ? "" : ", ", state, mark,
-               flow.is_over ? " (over)" : "", c.traffic[0].packets, c.traffic[1].packets, c.traffic[0].bytes, c.traffic[1].bytes,
-               fmt::gmtime(static_cast<std::time_t>(std::chrono::floor<std::chrono::seconds>(c.start).count())),
-               seconds(duration_of(flow)));
+    fmt::print(
+        "  {:<7} {}, reply {}{}{}{}{}\n          packets {} and {}, bytes {} and {}, from "
+        "{:%H:%M:%S}, {:.3f} s\n",
+        protocol_text(c.original.protocol), tuple_text(c.original), tuple_text(c.reply),
+        state.empty() ? "" : ", ", state, mark, flow.is_over ? " (over)" : "", c.traffic[0].packets,
+        c.traffic[1].packets, c.traffic[0].bytes, c.traffic[1].bytes,
+        fmt::gmtime(
+            static_cast<std::time_t>(std::chrono::floor<std::chrono::seconds>(c.start).count())),
+        seconds(duration_of(flow)));
   }
 }
 
 void print_rules(const RuleBook& book) {
   fmt::print("Rules, with the packets that each matched:\n");
   for (const ChainLine& chain : book.chains()) {
-    fmt::print("  {}{}\n", chain.full_name(), chain.is_base ? fmt::format(", {} hook", chain.hook) : "");
-    for (const RuleLine& rule : chain.rules) fmt::print("    {:>9}  {}\n", rule.matched.packets, rule.text);
+    fmt::print("  {}{}\n", chain.full_name(),
+               chain.is_base ? fmt::format(", {} hook", chain.hook) : "");
+    for (const RuleLine& rule : chain.rules)
+      fmt::print("    {:>9}  {}\n", rule.matched.packets, rule.text);
     if (chain.is_base) fmt::print("    {:>9}  policy {}\n", chain.by_policy.packets, chain.policy);
   }
 }
 
 void print_totals(const Totals& totals) {
-  fmt::print("Packets: {} read, {} forwarded, {} to the host, {} dropped, {} pieces held, {} not IP\n", totals.read, totals.forwarded,
-             totals.to_host, totals.dropped, totals.held, totals.not_ip);
+  fmt::print(
+      "Packets: {} read, {} forwarded, {} to the host, {} dropped, {} pieces held, {} not IP\n",
+      totals.read, totals.forwarded, totals.to_host, totals.dropped, totals.held, totals.not_ip);
   for (std::size_t i = 0; i < totals.drops.size(); ++i) {
-    if (totals.drops[i] != 0) fmt::print("  {:>9}  dropped: {}\n", totals.drops[i], packet::kDropNames[i]);
+    if (totals.drops[i] != 0)
+      fmt::print("  {:>9}  dropped: {}\n", totals.drops[i], packet::kDropNames[i]);
   }
   const std::pair<std::uint64_t, std::string_view> notes[] = {
       {totals.own, "ICMP errors and TCP resets sent by the gateway itself"},
       {totals.mapped, "answers mapped to the translated tuple of their flow"},
       {totals.ip_repaired, "IP headers that the sender's device was still to finish"},
-      {totals.transport_repaired, "transport checksums that the sender's device was still to finish"},
-      {totals.offloaded, "TCP segments longer than the MTU, which the sender's device was still to cut"},
+      {totals.transport_repaired,
+       "transport checksums that the sender's device was still to finish"},
+      {totals.offloaded,
+       "TCP segments longer than the MTU, which the sender's device was still to cut"},
       {totals.cut, "packets cut by the capture's snap length"},
       {totals.flows_lost, "flows that ended without being listed"},
   };
@@ -112,14 +124,19 @@ std::string_view name_of(Verdict verdict) {
 }
 
 std::string_view state_of(const Flow& flow) {
-  return flow.connection.original.protocol == wire::protocol::kTcp ? conntrack::to_string(flow.connection.tcp.phase) : "";
+  return flow.connection.original.protocol == wire::protocol::kTcp
+             ? conntrack::to_string(flow.connection.tcp.phase)
+             : "";
 }
 
-Duration duration_of(const Flow& flow) { return std::max(Duration{}, flow.last_seen - flow.connection.start); }
+Duration duration_of(const Flow& flow) {
+  return std::max(Duration{}, flow.last_seen - flow.connection.start);
+}
 
 void LineTeller::tell(const PacketStory& story) {
   const Sighted& seen = *story.seen;
-  std::string line = fmt::format("{:>6} {:>12.6f}  {:<7}  {}", story.number, seconds(story.since_first), side_name(story.side), story.text);
+  std::string line = fmt::format("{:>6} {:>12.6f}  {:<7}  {}", story.number,
+                                 seconds(story.since_first), side_name(story.side), story.text);
   line += repair_text(story);
   if (story.is_mapped) line += fmt::format(", mapped to {}", story.ends);
   if (const std::string ct = ct_text(seen.ct); !ct.empty()) line += "  " + ct;
@@ -138,9 +155,11 @@ void LineTeller::tell(const PacketStory& story) {
 void print_report(const Options& options, Player& player) {
   const Totals& totals = player.totals();
   if (options.explain) fmt::print("\n");
-  fmt::print("{}: {} packets, {:.6f} s from {:%Y-%m-%d %H:%M:%S} UTC, through {}\n\n", options.capture, totals.read,
-             seconds(totals.last - totals.first),
-             fmt::gmtime(static_cast<std::time_t>(std::chrono::floor<std::chrono::seconds>(totals.first).count())), options.rules);
+  fmt::print("{}: {} packets, {:.6f} s from {:%Y-%m-%d %H:%M:%S} UTC, through {}\n\n",
+             options.capture, totals.read, seconds(totals.last - totals.first),
+             fmt::gmtime(static_cast<std::time_t>(
+                 std::chrono::floor<std::chrono::seconds>(totals.first).count())),
+             options.rules);
   print_flows(player.flows());
   fmt::print("\n");
   print_rules(player.book());

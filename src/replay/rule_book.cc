@@ -13,7 +13,9 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t") + 1 - first);
 }
 
-std::string key_of(std::string_view table, std::uint64_t handle) { return fmt::format("{} {}", table, handle); }
+std::string key_of(std::string_view table, std::uint64_t handle) {
+  return fmt::format("{} {}", table, handle);
+}
 
 constexpr std::string_view kHandle = "# handle ";
 
@@ -32,7 +34,8 @@ std::unordered_map<std::string, std::string> texts_by_handle(const std::string& 
     if (line.starts_with("table ")) {
       table = trimmed(line.substr(6, line.find(" {") - 6));
     } else if (mark != std::string_view::npos) {
-      texts[table + " " + std::string(trimmed(line.substr(mark + kHandle.size())))] = trimmed(line.substr(0, mark));
+      texts[table + " " + std::string(trimmed(line.substr(mark + kHandle.size())))] =
+          trimmed(line.substr(0, mark));
     }
   }
   return texts;
@@ -56,7 +59,9 @@ RuleBook::RuleBook(const rules::Ruleset& ruleset, const std::string& listing) {
         rule_places_[&rule] = {chains_.size(), line.rules.size()};
         const auto text = texts.find(key_of(table_name, rule.handle));
         line.rules.push_back({.handle = rule.handle,
-                              .text = text != texts.end() ? text->second : fmt::format("rule with handle {}", rule.handle),
+                              .text = text != texts.end()
+                                          ? text->second
+                                          : fmt::format("rule with handle {}", rule.handle),
                               .matched = {}});
       });
       if (chain.compiled) chain_places_[chain.compiled.get()] = chains_.size();

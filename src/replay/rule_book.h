@@ -23,7 +23,8 @@ struct Count {
 struct RuleLine {
   std::uint64_t handle = 0;
   std::string text;  // As nft lists it, without counters' values.
-  Count matched;     // Packets for which every expression matched, whether the rule has a counter or not.
+  Count matched;  // Packets for which every expression matched, whether the rule has a counter or
+                  // not.
 };
 
 struct ChainLine {
@@ -43,7 +44,8 @@ struct ChainLine {
 /// The loaded rules as a person knows them, and what they did.
 class RuleBook {
  public:
-  /// `listing` is what `nft -a -s list ruleset` says of `ruleset`, which must not change afterwards.
+  /// `listing` is what `nft -a -s list ruleset` says of `ruleset`, which must not change
+  /// afterwards.
   RuleBook(const rules::Ruleset& ruleset, const std::string& listing);
   RuleBook() = default;
 
