@@ -207,6 +207,11 @@ class Recorder final : public Subsystem, public Batches {
     if (request.message.number() != 50) return {};
     return std::unexpected(Error{EEXIST, "exists"});
   }
+  Result<void> apply_checked(const Request& request) override {
+    log += "c";
+    if (request.message.number() != 60) return {};
+    return std::unexpected(Error{EMLINK, "closes a loop"});
+  }
   Result<void> commit(const Request&) override {
     log += "C";
     if (!fails_commit) return {};
@@ -296,8 +301,19 @@ TEST_F(BatchTest, MixesNoSubsystems) {
 
 TEST_F(BatchTest, WhoseCommitFailsIsAborted) {
   recorder_.fails_commit = true;
-  EXPECT_EQ(execute({kBegin, {kTables | 1}, kEnd}), "1:12 ");
-  EXPECT_EQ(recorder_.log, "aCX");
+  EXPECT_EQ(execute({kBegin, {kTables | 1}, kEnd}), "1:12 ") << "nobody in particular is to blame";
+  EXPECT_EQ(recorder_.log, "aCcX");
+}
+
+TEST_F(BatchTest, WhoseCommitFailsBlamesTheMessageThatCompletedTheFault) {
+  recorder_.fails_commit = true;
+  EXPECT_EQ(execute({kBegin,
+                     {kTables | 1, NLM_F_REQUEST | NLM_F_ACK},
+                     {kTables | 60},
+                     {kTables | 2},
+                     kEnd}),
+            "1:0 2:31 ");
+  EXPECT_EQ(recorder_.log, "aaaCcccX");
 }
 
 TEST_F(BatchTest, ThatBeginsTwiceIsForgottenSilently) {
