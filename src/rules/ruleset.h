@@ -46,7 +46,7 @@ struct BaseChain {
   std::int32_t priority = 0;
   VerdictCode policy = VerdictCode::accept;
   std::vector<std::string> devices;  // netdev and inet ingress; empty elsewhere.
-  /// Position among base chains of equal priority: registered earlier, run earlier.
+  /// Position among base chains of equal priority: the latest registered runs first.
   std::uint64_t registered = 0;
 };
 
