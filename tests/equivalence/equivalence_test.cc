@@ -51,7 +51,9 @@ table inet filter {
     ct status dnat counter accept
     counter
   }
-  chain counted { counter accept }
+  chain counted {
+    counter accept
+  }
 }
 table ip nat {
   chain prerouting {

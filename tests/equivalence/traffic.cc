@@ -91,6 +91,7 @@ void Traffic::add_flow() {
       view.src = lan_host;
       view.dst = is_ip ? "10.200.0.1" : "2001:db8:a:c8::1";
       server.side = Side::lan;
+      flow.is_direct = options_.is_wild;
       break;
     case 3:  // Hairpin: a lan host to the forwarded port.
       view.src = lan_host;
@@ -130,12 +131,13 @@ void Traffic::volley(Side side, std::size_t count) {
   std::vector<bool> has_spoken(flows_.size());
   for (std::size_t i = 0; i < 4 * count && count != 0; ++i) {
     Flow& flow = flows_[random(static_cast<std::uint32_t>(flows_.size()))];
-    if (!options_.is_wild && (has_spoken[flow.number] || flow.ends[0].under_way + flow.ends[1].under_way != 0)) continue;
+    if (!flow.is_direct && has_spoken[flow.number]) continue;
+    if (!options_.is_wild && flow.ends[0].under_way + flow.ends[1].under_way != 0) continue;
     if (options_.is_wild && is_stuck(flow, side) && random(6) == 0) {
       send_(side, flow.ends[kClient].last);
       continue;
     }
-    for (int turn = 0; turn < (options_.is_wild ? 3 : 1); ++turn) {
+    for (int turn = 0; turn < (flow.is_direct ? 3 : 1); ++turn) {
       const auto end = next_end(flow);
       if (!end || flow.ends[*end].side != side) break;
       if (options_.is_wild && random(12) == 0) misbehave(flow, *end);

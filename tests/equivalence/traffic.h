@@ -16,7 +16,8 @@ namespace weir::test {
 /// Random conversations through the gateway: TCP from SYN to the last FIN, UDP, echo and fragmented
 /// datagrams over IPv4 and IPv6, from the lan, from the wan to forwarded ports, and among lan hosts,
 /// so that both directions come in by one port. Each packet names its conversation (in TCP's sequence
-/// numbers, else in the payload), so whoever gets it answers the translated packet that he sees.
+/// numbers, else in the payload), so whoever gets it answers the translated packet that he sees. An answer to a
+/// translated packet, which nobody can know before that has left, comes in a later volley.
 class Traffic {
  public:
   struct Options {
@@ -53,7 +54,8 @@ class Traffic {
   };
   struct Flow {
     std::size_t number = 0;
-    bool is_big = false;  // Its datagrams come in fragments.
+    bool is_big = false;     // Its datagrams come in fragments.
+    bool is_direct = false;  // Among lan hosts, untranslated: its answers may be in one batch with what they answer.
     std::size_t step = 0;
     End ends[2];
   };

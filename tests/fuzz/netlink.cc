@@ -155,9 +155,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const auto flush = flush_ruleset();
   all.dispatcher.execute(tool.session(), flush);
   require(all.gateway->engine().rules().tables.is_empty(), "flush ruleset leaves nothing");
-  all.gateway->advance(std::chrono::hours(24 * 6));
-  all.gateway->turn();
-  all.gateway->turn();
-  all.gateway->engine().control_turn();
+  all.gateway->forget();
   return 0;
 }

@@ -52,14 +52,13 @@ table ip nat {
 table ip6 nat {
   chain postrouting {
     type nat hook postrouting priority srcnat;
-    oifname "wan0" snat to 2001:db8:113::8-2001:db8:113::f:random
+    oifname "wan0" snat to 2001:db8:113::8-2001:db8:113::f random
   }
 }
 )";
 
 constexpr std::array<Duration, 4> kWaits = {Duration{}, std::chrono::milliseconds(1), std::chrono::seconds(2),
                                             std::chrono::seconds(130)};
-constexpr Duration kLongerThanAnyTimeout = std::chrono::hours(24 * 6);
 
 MemoryGateway& gateway() {
   static const auto gateway = [] {
@@ -99,11 +98,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if ((record->control & 8) == 0) let_go(one);
   }
   let_go(one);
-  for (int i = 0; i < 4; ++i) {
-    one.advance(kLongerThanAnyTimeout);
-    let_go(one);
-    one.engine().control_turn();
-  }
+  one.forget();
   require(pool.small_free() == small && pool.large_free() == large, "every buffer has come back");
   require(one.connections().empty(), "connections end");
   require(one.engine().conntrack().count() == 0, "ended connections are gone");

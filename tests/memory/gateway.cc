@@ -12,6 +12,7 @@
 namespace weir::test {
 namespace {
 
+constexpr Duration kLongerThanFragments = std::chrono::seconds(61);
 constexpr int kMostTurns = 4096;
 constexpr Duration kWall = std::chrono::hours(24 * 365 * 56);
 constexpr HashKey kKey = {.low = 0x0706050403020100, .high = 0x0f0e0d0c0b0a0908};
@@ -188,6 +189,20 @@ std::vector<conntrack::Snapshot> MemoryGateway::connections() {
   })) {
   }
   return all;
+}
+
+void MemoryGateway::forget() {
+  conntrack::Control control(engine_->conntrack(), engine_->control_participant());
+  control.flush(now_, 0, [](const conntrack::Snapshot&) { return true; });
+  for (int i = 0; i < 3; ++i) {
+    advance(kLongerThanFragments);
+    turn();
+    for (const Side side : {Side::lan, Side::wan}) {
+      while (!take(side).empty()) {
+      }
+    }
+    engine_->control_turn();
+  }
 }
 
 }  // namespace weir::test

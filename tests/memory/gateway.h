@@ -58,6 +58,8 @@ class MemoryGateway {
   engine::Engine& engine() { return *engine_; }
   /// Every connection, in the arena's order.
   std::vector<conntrack::Snapshot> connections();
+  /// Ends all connections, and what waits for its time (fragments, held packets). With one worker.
+  void forget();
 
  private:
   explicit MemoryGateway(const Options& options) : options_(options) {}
