@@ -66,7 +66,10 @@ struct alignas(64) Entry {
   bool reply_reserved = false;      // Before confirm: the index holds a reservation of `reply`.
 
   TcpState tcp;
-  std::uint64_t spare = 0;
+  /// TCP alone shortens deadlines: the second of the clock at which the wheel's slot comes at the latest.
+  /// The owner writes it, all compare with it.
+  std::atomic<std::uint32_t> hangs_until{0};
+  std::atomic<std::uint32_t> hastened{0};  // In the owner's list of the hastened: the next one. Zero: not in it.
 
   const Tuple& tuple(Direction d) const { return d == Direction::original ? original : reply; }
 };

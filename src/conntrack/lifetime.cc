@@ -6,16 +6,27 @@
 // listeners. Then the owner takes it off its wheel; if that is another worker, the entry reaches it through its
 // graveyard, a stack that others push to. The owner keeps the dead in limbo until no reader can still
 // see them (base/epoch.h), and then uses their numbers again.
+//
+// The wheels are lazy: a later deadline waits for the old slot to fire. An earlier one can't. TCP has them:
+// a connection of days that closes, data that wait for their ACK. Its entries remember when their slot comes
+// at the latest, and whoever sets a deadline before that has the owner hang the entry again (hasten).
 
+#include <chrono>
 #include <mutex>
 
 #include "conntrack/tracker.h"
+#include "wire/protocol.h"
 
 namespace weir::conntrack {
 namespace {
 
 constexpr unsigned kEvictionAttempts = 16;
 constexpr unsigned kReclaimedAtOnce = 1024;
+constexpr std::uint32_t kLastHastened = 0xffffffff;
+
+std::uint32_t second_of(Time time) {
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
+}
 
 }  // namespace
 
@@ -63,6 +74,44 @@ void Tracker::hang(std::uint32_t number, Time now) {
   const Connection connection(number, entry);
   entry.on_assured_wheel = connection.is_assured();
   (entry.on_assured_wheel ? assured_ : unassured_).add(number, connection.deadline(), now);
+  if (entry.original.protocol == wire::protocol::kTcp) {
+    entry.hangs_until.store(second_of(connection.deadline()), std::memory_order_relaxed);
+  }
+}
+
+bool Tracker::is_overdue_on_wheel(const Entry& entry, Time deadline) {
+  return second_of(deadline) < entry.hangs_until.load(std::memory_order_relaxed);
+}
+
+void Tracker::hasten(std::uint32_t number, Time now) {
+  Entry& entry = arena_[number];
+  const std::uint32_t owner = entry.owner.load(std::memory_order_relaxed);
+  if (owner == worker_) return hang_again(number, now);
+  std::uint32_t free = 0;
+  if (!entry.hastened.compare_exchange_strong(free, kLastHastened, std::memory_order_relaxed)) return;
+  std::atomic<std::uint32_t>& list = table_.tracker(owner).hastened_;
+  std::uint32_t head = list.load(std::memory_order_relaxed);
+  do {
+    entry.hastened.store(head == 0 ? kLastHastened : head, std::memory_order_relaxed);
+  } while (!list.compare_exchange_weak(head, number, std::memory_order_release, std::memory_order_relaxed));
+  table_.wake(owner);
+}
+
+/// Requires: the entry is ours.
+void Tracker::hang_again(std::uint32_t number, Time now) {
+  Entry& entry = arena_[number];
+  if (!TimingWheel::hangs(entry.wheel)) return;  // Dead, or not published yet.
+  (entry.on_assured_wheel ? assured_ : unassured_).remove(number);
+  hang(number, now);
+}
+
+void Tracker::collect_hastened(Time now) {
+  std::uint32_t number = hastened_.exchange(0, std::memory_order_acquire);
+  while (number != 0) {
+    const std::uint32_t next = arena_[number].hastened.exchange(0, std::memory_order_relaxed);
+    hang_again(number, now);
+    number = next == kLastHastened ? 0 : next;
+  }
 }
 
 bool Tracker::kill(std::uint32_t number, Time now, std::uint32_t port_id) {
@@ -168,6 +217,7 @@ void Tracker::fire(std::uint32_t number, Time now) {
 
 std::size_t Tracker::expire(Time now, std::size_t budget) {
   collect_dead();
+  collect_hastened(now);
   std::uint32_t wanted = evictions_wanted_.exchange(0, std::memory_order_relaxed);
   for (std::size_t i = 0; i < budget && wanted != 0; ++i, --wanted) {
     if (unassured_.size() == 0 || table_.count() < table_.max() || !drop_early(now)) break;

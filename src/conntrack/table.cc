@@ -65,6 +65,7 @@ void Table::recover(Time now) {
     entry.sequence.store(0, std::memory_order_relaxed);
     entry.wheel = {};
     entry.link = 0;
+    entry.hastened.store(0, std::memory_order_relaxed);
     entry.event_sequence = 0;
     entry.reply_reserved = false;
     Tracker& tracker = *trackers_[next_worker++ % trackers_.size()];

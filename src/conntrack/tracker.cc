@@ -285,6 +285,7 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
   if (step.outcome == Outcome::remove || step.outcome == Outcome::reopen) {
     hot.status |= status::kDying;
   }
+  const bool must_hasten = is_tcp && is_overdue_on_wheel(entry, hot.deadline);
   const std::uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
   entry.sequence.store(sequence + 1, std::memory_order_relaxed);
   store_words(entry.hot.traffic[way], hot.traffic[way]);
@@ -295,6 +296,7 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
   if (is_tcp) store_words(entry.tcp, states.tcp);
   entry.sequence.store(sequence + 2, std::memory_order_release);
   entry.lock.unlock();
+  if (must_hasten) hasten(found.number, now);
 
   switch (step.outcome) {
     case Outcome::accept:

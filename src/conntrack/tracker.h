@@ -128,6 +128,10 @@ class Tracker {
   std::uint32_t make_room(Time now);
   bool drop_early(Time now);
   void hang(std::uint32_t number, Time now);
+  static bool is_overdue_on_wheel(const Entry& entry, Time deadline);
+  void hasten(std::uint32_t number, Time now);
+  void hang_again(std::uint32_t number, Time now);
+  void collect_hastened(Time now);
   bool kill(std::uint32_t number, Time now, std::uint32_t port_id = 0);
   bool kill_expired(std::uint32_t number, Time now);
   void finish_kill(std::uint32_t number, Time now, std::uint32_t port_id);
@@ -162,6 +166,8 @@ class Tracker {
   alignas(64) std::atomic<std::uint64_t> changes_done_{0};
   // Entries of ours that other workers have killed, linked through Entry::link; they push, we take all.
   std::atomic<std::uint32_t> graveyard_{0};
+  // Entries of ours whose deadlines other workers have brought forward, linked through Entry::hastened.
+  std::atomic<std::uint32_t> hastened_{0};
   // Unassured entries of ours that other workers ask us to drop, as the table is full.
   std::atomic<std::uint32_t> evictions_wanted_{0};
 };

@@ -401,5 +401,35 @@ TEST(EventReaderTest, HoldsAnEventBackUntilItsPredecessorIsThere) {
   EXPECT_EQ(order, (std::vector<std::uint32_t>{1, 2, 3}));
 }
 
+/// A TCP segment of one connection, from its client or its server.
+TestPacket segment(bool from_client, std::uint8_t flags, std::uint32_t sequence, std::uint32_t acknowledgment) {
+  wire::FrameSpec spec{.protocol = 6, .tcp_flags = flags, .sequence = sequence, .acknowledgment = acknowledgment};
+  if (!from_client) {
+    std::swap(spec.src, spec.dst);
+    std::swap(spec.src_port, spec.dst_port);
+  }
+  return TestPacket(spec);
+}
+
+TEST_F(TrackerTest, AConnectionOfDaysThatIsResetGoesWithItsNewTimeout) {
+  using wire::Tcp;
+  TestPacket syn = segment(true, Tcp::kSyn, 100, 0);
+  TestPacket syn_ack = segment(false, Tcp::kSyn | Tcp::kAck, 500, 101);
+  TestPacket ack = segment(true, Tcp::kAck, 101, 501);
+  for (TestPacket* packet : {&syn, &syn_ack, &ack}) pass(*packet);
+  advance(200s);
+  between_batches();  // The slot of the handshake's timeout fires: now it hangs days ahead.
+  ASSERT_EQ(table_->count(), 1u);
+  ASSERT_GT(shown(ack).expires_in(now_), 400'000s);
+
+  TestPacket reset = segment(true, Tcp::kRst | Tcp::kAck, 101, 501);
+  pass(reset);
+  EXPECT_LE(shown(reset).expires_in(now_), 10s);
+  EXPECT_LE(tracker_->next_deadline(), now_ + 11s);
+  advance(11s);
+  between_batches();
+  EXPECT_EQ(table_->count(), 0u);
+}
+
 }  // namespace
 }  // namespace weir::conntrack
