@@ -29,6 +29,7 @@ class ConntrackTool : public ::testing::Test {
         },
         this);
   }
+  ~ConntrackTool() override { thread_.stop(); }
 
   conntrack::Tracker& tracker() { return table_->tracker(0); }
   Output conntrack(const std::string& arguments, const std::string& then = "") {
@@ -89,6 +90,13 @@ TEST_F(ConntrackTool, ListsAndZeroesCounters) {
   thread_.start();
   EXPECT_NE(conntrack("-L -z").text.find("packets=1 bytes=28"), std::string::npos);
   EXPECT_NE(conntrack("-L").text.find("packets=0 bytes=0 [UNREPLIED]"), std::string::npos);
+}
+
+TEST_F(ConntrackTool, ZeroesEachOfManyOnce) {
+  for (std::uint16_t port = 1; port <= 500; ++port) pass(port);
+  thread_.start();
+  EXPECT_EQ(conntrack("-L -z", " | grep -c \"packets=1 bytes=28 .UNREPLIED\"").text, "500\n");
+  EXPECT_EQ(conntrack("-L -z", " | grep -c \"packets=0 bytes=0 .UNREPLIED\"").text, "500\n");
 }
 
 TEST_F(ConntrackTool, ShowsWorkersStatistics) {

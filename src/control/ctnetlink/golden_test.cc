@@ -225,6 +225,7 @@ class RecordedFlows : public ::testing::Test {
         this);
     thread_.start();
   }
+  ~RecordedFlows() override { thread_.stop(); }
 
   std::string path() const { return directory_.file("socket"); }
   conntrack::Tracker& tracker() { return table_->tracker(0); }

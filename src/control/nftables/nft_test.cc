@@ -41,6 +41,7 @@ class Engine {
     server_.server().add(*nftables_);
     server_.start();
   }
+  ~Engine() { server_.stop(); }
   Output run(const std::string& command) { return testing::run_tool(socket(), command); }
 
  private:
@@ -208,6 +209,15 @@ TEST_F(Nft, EchoesWhatItMade) {
             std::string::npos)
       << echo.text;
   EXPECT_NE(echo.text.find("# new generation 4 by process"), std::string::npos) << echo.text;
+}
+
+TEST_F(Nft, EchoesAChainWithoutANameAsTheKernelDoes) {
+  both("nft add table inet t");
+  both("nft add chain inet t c");
+  const std::string echo = both(
+      "sh -c 'nft -e add rule inet t c udp dport 5 \"jump { counter; drop; }\" | "
+      "sed \"s/ by process.*//; s/__chain[0-9]*/CHAIN/\"'");
+  EXPECT_NE(echo.find("udp dport 5"), std::string::npos) << echo;
 }
 
 TEST_F(Nft, NamesWhatIsMissing) {
