@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <set>
 #include <sstream>
 #include <string_view>
@@ -122,9 +123,48 @@ Result<void> read_ports(const toml::table& ports, Settings& settings) {
   return {};
 }
 
+/// toml++ 3.3 takes for granted what it should check of two things, and what it then does is undefined: the character
+/// that a table's name begins with, and letters beyond ASCII where it expects a key or a value.
+Result<void> check_line(std::string_view line, std::size_t number) {
+  constexpr std::string_view kNameBegins = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-\"']";
+  const std::size_t begin = line.find_first_not_of(" \t");
+  if (begin != std::string_view::npos && line[begin] == '[') {
+    const std::size_t name = line.find_first_not_of(" \t[", begin);
+    if (name == std::string_view::npos || kNameBegins.find(line[name]) == std::string_view::npos) {
+      return invalid(fmt::format("line {}: the name of a table in brackets is missing", number));
+    }
+  }
+  char quote = 0;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (quote == 0 && c == '#') break;
+    if (quote == 0 && static_cast<unsigned char>(c) >= 0x80) {
+      return invalid(fmt::format("line {}: characters beyond ASCII belong into quotes or a comment", number));
+    }
+    if (quote == '"' && c == '\\') {
+      ++i;
+    } else if (c == quote) {
+      quote = 0;
+    } else if (quote == 0 && (c == '"' || c == '\'')) {
+      quote = c;
+    }
+  }
+  return {};
+}
+
+Result<void> check_lines(const std::string& path) {
+  std::ifstream file(path);  // That it can't be read, toml++ says.
+  std::size_t number = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (auto good = check_line(line, ++number); !good) return invalid(path + ": " + good.error().text);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> read_config(const std::string& path, Settings& settings) {
+  if (auto good = check_lines(path); !good) return good;
   const toml::parse_result parsed = toml::parse_file(path);
   if (!parsed) {
     std::ostringstream text;
