@@ -129,7 +129,8 @@ Result<void> check_line(std::string_view line, std::size_t number) {
   constexpr std::string_view kNameBegins = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-\"']";
   const std::size_t begin = line.find_first_not_of(" \t");
   if (begin != std::string_view::npos && line[begin] == '[') {
-    const std::size_t name = line.find_first_not_of(" \t[", begin);
+    std::size_t name = line.find_first_not_of(" \t", begin + 1);
+    if (name != std::string_view::npos && line[name] == '[') name = line.find_first_not_of(" \t", name + 1);
     if (name == std::string_view::npos || kNameBegins.find(line[name]) == std::string_view::npos) {
       return invalid(fmt::format("line {}: the name of a table in brackets is missing", number));
     }
