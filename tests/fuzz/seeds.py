@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets into tests/fuzz/corpus: packets of every kind that weir reads, what nft and
-conntrack send (tests/golden), captures of all link types, a socket filter, a configuration. Run it after the golden
+conntrack send (tests/golden), captures of all link types, a socket filter. Run it after the golden
 files have changed and commit what it writes.
 """
 import pathlib
@@ -189,15 +189,7 @@ def filters():
     write("socket_filter", "attributes", bytes([len(program)]) + code + datagram)
 
 
-def configurations():
-    write("config", "whole", b'workers = 2\nrules = "gateway.nft"\nsocket = "/run/weir/weir.sock"\n[ports.lan]\n'
-          b'device = "eth1"\n[ports.wan]\ndevice = "eth0"\ndriver = "af_packet"\n[conntrack]\nmax = 1000\n'
-          b'[log]\nlevel = "debug"\n[access]\nreaders = ["user:root", "group:adm"]\nchangers = []\n')
-    write("config", "wrong", b"workers = -1\nports = [1, 2]\n")
-
-
 packets()
 captures()
 requests()
 filters()
-configurations()
