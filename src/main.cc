@@ -4,18 +4,15 @@
 #include <span>
 #include <string_view>
 
+#include "base/exit_code.h"
 #include "bench/bench.h"
 #include "daemon/run.h"
 #include "replay/replay.h"
-#include "version.h"
 #include "tools/exec.h"
 #include "tools/stats.h"
+#include "version.h"
 
 namespace {
-
-/// Exit codes of every command: done; the input or the engine refused; wrong usage.
-constexpr int kDone = 0;
-constexpr int kWrongUsage = 2;
 
 struct Command {
   std::string_view name;
@@ -26,14 +23,17 @@ struct Command {
 constexpr Command kCommands[] = {
     {"run", "forward packets between network ports", weir::daemon::run_main},
     {"exec", "run an unmodified netfilter tool against the engine", weir::tools::exec_main},
-    {"bench", "measure the engine in memory", weir::bench::bench_main},
     {"stats", "show the engine's counters", weir::tools::stats_main},
-    {"replay", "send a capture through the engine", weir::replay::replay_main},
+    {"replay", "send a capture through a ruleset, without root or network",
+     weir::replay::replay_main},
+    {"bench", "measure the engine in memory", weir::bench::bench_main},
 };
 
 void print_help() {
-  fmt::print("weir {}: netfilter in user space\n\nUsage: weir COMMAND [OPTIONS]\n\nCommands:\n", weir::kVersion);
-  for (const Command& command : kCommands) fmt::print("  {:<8} {}\n", command.name, command.summary);
+  fmt::print("weir {}: netfilter in user space\n\nUsage: weir COMMAND [OPTIONS]\n\nCommands:\n",
+             weir::kVersion);
+  for (const Command& command : kCommands)
+    fmt::print("  {:<8} {}\n", command.name, command.summary);
   fmt::print(
       "\n`weir COMMAND --help` explains a command and its options.\n\n"
       "Examples:\n"
@@ -49,20 +49,20 @@ void print_help() {
 int main(int argc, char** argv) {
   if (argc < 2) {
     print_help();
-    return kWrongUsage;
+    return weir::kWrongUsage;
   }
   const std::string_view name = argv[1];
   if (name == "--version") {
     fmt::print("weir {}\n", weir::kVersion);
-    return kDone;
+    return weir::kDone;
   }
   if (name == "--help" || name == "-h" || name == "help") {
     print_help();
-    return kDone;
+    return weir::kDone;
   }
   for (const Command& command : kCommands) {
     if (command.name == name) return command.main(argc - 1, argv + 1);
   }
   fmt::print(stderr, "weir: there is no command '{}'; `weir --help` lists them\n", name);
-  return kWrongUsage;
+  return weir::kWrongUsage;
 }

@@ -7,9 +7,10 @@ namespace weir {
 
 using Duration = std::chrono::nanoseconds;
 
-/// weir's clock for everything on the packet's path. It never reads the time itself: the caller passes
-/// it in, once a batch. `weir run` feeds it from CLOCK_BOOTTIME (monotonic, goes on in suspend, equal
-/// across a restart of the engine), replay from the capture's time stamps, tests from a number.
+/// weir's clock for everything on the packet's path. It never reads the time itself: the caller
+/// passes it in, once a batch. `weir run` feeds it from CLOCK_BOOTTIME (monotonic, goes on in
+/// suspend, equal across a restart of the engine), replay from the capture's time stamps, tests
+/// from a number.
 struct Clock {
   using rep = Duration::rep;
   using period = Duration::period;

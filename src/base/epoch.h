@@ -10,14 +10,15 @@ namespace weir {
 /// When may memory be used again that others could still be reading?
 ///
 /// Every thread that reads shared structures without locks is a participant. While it is online it
-/// may hold numbers and pointers that it found there; at a quiet point (between two batches) it says
-/// that it holds none. A thread that unlinks something calls advance() and keeps the answer as a tag:
-/// once every online participant has been quiet since, reached(tag) is true and nobody can still see
-/// what was unlinked. Sleeping workers and control threads are offline and hold up nobody.
+/// may hold numbers and pointers that it found there; at a quiet point (between two batches) it
+/// says that it holds none. A thread that unlinks something calls advance() and keeps the answer as
+/// a tag: once every online participant has been quiet since, reached(tag) is true and nobody can
+/// still see what was unlinked. Sleeping workers and control threads are offline and hold up
+/// nobody.
 ///
 /// Synchronisation: no fences, so that ThreadSanitizer understands it. A participant that is seen
-/// offline is ordered by the sequentially consistent store and load in online(); one that was quiet by
-/// its reading the advanced epoch.
+/// offline is ordered by the sequentially consistent store and load in online(); one that was quiet
+/// by its reading the advanced epoch.
 class Epochs {
  public:
   explicit Epochs(std::size_t participants)

@@ -44,7 +44,8 @@ TEST(Epochs, NobodySeesReusedMemory) {
       while (!stop.load(std::memory_order_relaxed)) {
         const EpochGuard guard(epochs, static_cast<std::size_t>(r));
         for (int i = 0; i < 50; ++i) {
-          const int value = cells[static_cast<std::size_t>(current.load(std::memory_order_acquire))];
+          const int value =
+              cells[static_cast<std::size_t>(current.load(std::memory_order_acquire))];
           if (value != 1) bad.fetch_add(1);
           epochs.quiet(static_cast<std::size_t>(r));
         }

@@ -18,8 +18,8 @@ struct Error {
   std::uint16_t missing = 0;
 };
 
-/// The answer of anything that can be refused: a bad request or a failing system call. A bad packet is
-/// never an Error but a verdict; a bug of ours is an assertion.
+/// The answer of anything that can be refused: a bad request or a failing system call. A bad packet
+/// is never an Error but a verdict; a bug of ours is an assertion.
 template <typename T>
 using Result = std::expected<T, Error>;
 

@@ -8,8 +8,8 @@
 
 namespace weir {
 
-/// A range of zeroed, page-aligned memory of our own, reserved at once and backed by pages only where
-/// it is touched. Unmapped when it goes away; a file under it keeps the bytes.
+/// A range of zeroed, page-aligned memory of our own, reserved at once and backed by pages only
+/// where it is touched. Unmapped when it goes away; a file under it keeps the bytes.
 class Mapping {
  public:
   Mapping() = default;
@@ -19,7 +19,8 @@ class Mapping {
 
   /// Memory of this process. Errors: ENOMEM and what mmap says.
   static Result<Mapping> anonymous(std::size_t bytes);
-  /// The first `bytes` of the file `fd`, which is made that long. The descriptor stays the caller's.
+  /// The first `bytes` of the file `fd`, which is made that long. The descriptor stays the
+  /// caller's.
   static Result<Mapping> file(int fd, std::size_t bytes);
 
   std::uint8_t* data() const { return data_; }

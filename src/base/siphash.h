@@ -15,7 +15,8 @@ struct HashKey {
 };
 
 /// SipHash-1-3 (Aumasson and Bernstein) over whole 64-bit words, in `Lanes` independent messages at
-/// once: one message is a chain of dependent additions and rotations, several keep the processor busy.
+/// once: one message is a chain of dependent additions and rotations, several keep the processor
+/// busy.
 template <std::size_t Lanes>
 class SipHash13 {
  public:
@@ -35,7 +36,8 @@ class SipHash13 {
     for (std::size_t i = 0; i < Lanes; ++i) v0_[i] ^= word[i];
   }
 
-  /// The hashes of messages of `message_bytes`, which must be eight times the words that were added.
+  /// The hashes of messages of `message_bytes`, which must be eight times the words that were
+  /// added.
   Lane finish(std::size_t message_bytes) {
     Lane length;
     length.fill(static_cast<std::uint64_t>(message_bytes) << 56);

@@ -7,8 +7,8 @@ namespace {
 
 constexpr HashKey kKey{0x0706050403020100, 0x0f0e0d0c0b0a0908};
 
-/// Key 00..0f over the bytes 00, 01, 02 ...; the values come from an independent implementation that
-/// agrees with the SipHash-2-4 vector of the paper.
+/// Key 00..0f over the bytes 00, 01, 02 ...; the values come from an independent implementation
+/// that agrees with the SipHash-2-4 vector of the paper.
 TEST(SipHash, MatchesTheReferenceForWholeWords) {
   EXPECT_EQ(siphash13<0>(kKey, {}), 0xabac0158050fc4dc);
   EXPECT_EQ(siphash13<1>(kKey, {0x0706050403020100}), 0x369095118d299a8e);

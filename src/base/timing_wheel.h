@@ -23,14 +23,14 @@ struct WheelLinks {
   }
 };
 
-/// Deadlines of millions of things, lazily. A thing hangs in the slot where its deadline was when it
-/// was added; whoever moves the deadline later writes only the new deadline. When the slot's time
-/// comes the thing fires, and its owner looks: due, or to be added again.
+/// Deadlines of millions of things, lazily. A thing hangs in the slot where its deadline was when
+/// it was added; whoever moves the deadline later writes only the new deadline. When the slot's
+/// time comes the thing fires, and its owner looks: due, or to be added again.
 ///
 /// Three levels of 256 slots: ticks of 134 ms for the next 34 seconds, then 34-second slots for 2.4
-/// hours, then 2.4-hour slots for 25 days; later deadlines fire there and are added again. A slot of
-/// the upper levels fires when its first tick comes, which spreads its things over the level below.
-/// Nothing fires before its deadline's tick has passed unless through an upper level.
+/// hours, then 2.4-hour slots for 25 days; later deadlines fire there and are added again. A slot
+/// of the upper levels fires when its first tick comes, which spreads its things over the level
+/// below. Nothing fires before its deadline's tick has passed unless through an upper level.
 ///
 /// Owned and used by one thread. Numbers are 1 to 2^31 - 1.
 class TimingWheel {
@@ -45,8 +45,8 @@ class TimingWheel {
   static bool hangs(const WheelLink& link) { return link.next != 0; }
   std::size_t size() const { return size_; }
 
-  /// Takes off up to `budget` things whose slot has come and calls `fire(number)` for each, which may
-  /// add it again. What the budget does not reach stays due. Returns how many fired.
+  /// Takes off up to `budget` things whose slot has come and calls `fire(number)` for each, which
+  /// may add it again. What the budget does not reach stays due. Returns how many fired.
   template <typename Fire>
   std::size_t turn(Time now, std::size_t budget, Fire&& fire) {
     const std::uint64_t now_tick = tick(now);

@@ -55,8 +55,8 @@ TEST_F(TimingWheelTest, FirstIsTheOneThatFiresFirst) {
 
 TEST_F(TimingWheelTest, EmptyNeverFalls) { EXPECT_EQ(wheel_.next_due(), Time::max()); }
 
-/// Against a sorted map: deadlines of all ranges, removals, an owner that adds again what isn't due,
-/// and a clock that sometimes jumps by days.
+/// Against a sorted map: deadlines of all ranges, removals, an owner that adds again what isn't
+/// due, and a clock that sometimes jumps by days.
 TEST_F(TimingWheelTest, FiresAllInTimeWhateverTheDeadlines) {
   std::mt19937_64 random(1);
   std::map<std::uint32_t, Time> deadlines;

@@ -6,14 +6,11 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/exit_code.h"
 #include "wire/protocol.h"
 
 namespace weir::bench {
 namespace {
-
-constexpr int kDone = 0;
-constexpr int kRefused = 1;
-constexpr int kWrongUsage = 2;
 
 void print_json(const Task& task, const Report& report) {
   const double median = report.median_ns();
@@ -37,12 +34,17 @@ void print_json(const Task& task, const Report& report) {
 void print_text(const Task& task, const Report& report) {
   const double median = report.median_ns();
   const auto [least, most] = std::minmax_element(report.runs_ns.begin(), report.runs_ns.end());
-  fmt::print("{}: {} flows, {} over {}, batch {}, {} thread(s)\n", task.what, task.flows, wire::protocol_name(task.protocol),
-             task.family == wire::Family::ip ? "IPv4" : "IPv6", task.batch, task.threads);
-  fmt::print("  {:.1f} ns a packet (median of {} runs, {:.1f} to {:.1f}; generator of {:.1f} ns subtracted)\n", median,
-             report.runs_ns.size(), *least, *most, report.generator_ns);
-  fmt::print("  {:.2f} million packets a second, {} packets in all\n", 1e3 / median * task.threads, report.packets);
-  fmt::print("  {}\n", report.is_verified ? "verified: counters, states and checksums are right" : "NOT VERIFIED: " + report.problem);
+  fmt::print("{}: {} flows, {} over {}, batch {}, {} thread(s)\n", task.what, task.flows,
+             wire::protocol_name(task.protocol), task.family == wire::Family::ip ? "IPv4" : "IPv6",
+             task.batch, task.threads);
+  fmt::print(
+      "  {:.1f} ns a packet (median of {} runs, {:.1f} to {:.1f}; generator of {:.1f} ns "
+      "subtracted)\n",
+      median, report.runs_ns.size(), *least, *most, report.generator_ns);
+  fmt::print("  {:.2f} million packets a second, {} packets in all\n", 1e3 / median * task.threads,
+             report.packets);
+  fmt::print("  {}\n", report.is_verified ? "verified: counters, states and checksums are right"
+                                          : "NOT VERIFIED: " + report.problem);
 }
 
 struct CommandLine {
@@ -53,22 +55,32 @@ struct CommandLine {
 };
 
 void add_options(CLI::App& app, CommandLine& line) {
-  app.add_option("what", line.task.what, "conntrack: look-up and update of established flows; path: the whole path with rules, SNAT and route; create: new flows")
+  app.add_option("what", line.task.what,
+                 "conntrack: look-up and update of established flows; path: the whole path with "
+                 "rules, SNAT and route; create: new flows")
       ->required()
       ->check(CLI::IsMember({"conntrack", "path", "create"}));
-  app.add_option("--flows", line.task.flows, "connections (default 16384)")->check(CLI::Range(1u, 1u << 26));
-  app.add_option("--batch", line.task.batch, "packets a batch (default 64)")->check(CLI::Range(1, 64));
-  app.add_option("--threads", line.task.threads, "workers, each with flows of its own (default 1)")->check(CLI::Range(1, 64));
-  app.add_option("--proto", line.protocol, "udp or tcp (default udp)")->check(CLI::IsMember({"udp", "tcp"}));
-  app.add_option("--family", line.family, "ip or ip6 (default ip)")->check(CLI::IsMember({"ip", "ip6"}));
-  app.add_option("--runs", line.task.runs, "runs, of which the median counts (default 5)")->check(CLI::Range(1, 100));
-  app.add_option("--seconds", line.task.seconds, "length of a run (default 0.5)")->check(CLI::Range(0.01, 600.0));
+  app.add_option("--flows", line.task.flows, "connections (default 16384)")
+      ->check(CLI::Range(1u, 1u << 26));
+  app.add_option("--batch", line.task.batch, "packets a batch (default 64)")
+      ->check(CLI::Range(1, 64));
+  app.add_option("--threads", line.task.threads, "workers, each with flows of its own (default 1)")
+      ->check(CLI::Range(1, 64));
+  app.add_option("--proto", line.protocol, "udp or tcp (default udp)")
+      ->check(CLI::IsMember({"udp", "tcp"}));
+  app.add_option("--family", line.family, "ip or ip6 (default ip)")
+      ->check(CLI::IsMember({"ip", "ip6"}));
+  app.add_option("--runs", line.task.runs, "runs, of which the median counts (default 5)")
+      ->check(CLI::Range(1, 100));
+  app.add_option("--seconds", line.task.seconds, "length of a run (default 0.5)")
+      ->check(CLI::Range(0.01, 600.0));
   app.add_flag("--json", line.as_json, "one JSON object");
   app.footer(
       "Examples:\n"
       "  weir bench conntrack --flows 1000000\n"
       "  weir bench path --flows 16384 --proto tcp --json\n\n"
-      "In memory, through the same engine as `weir run`: 64-byte frames, distinct tuples, both directions.\n"
+      "In memory, through the same engine as `weir run`: 64-byte frames, distinct tuples, both "
+      "directions.\n"
       "Exit codes: 0 done and verified, 1 not verified or refused, 2 wrong usage.");
 }
 

@@ -11,23 +11,23 @@ namespace weir::bench {
 
 /// What is measured, and over what.
 struct Task {
-  std::string what;               // "conntrack", "path" or "create"
+  std::string what;  // "conntrack", "path" or "create"
   std::uint32_t flows = 16384;
   std::uint32_t batch = 64;
   std::uint32_t threads = 1;
   std::uint8_t protocol = 17;
   wire::Family family = wire::Family::ip;
   std::uint32_t runs = 5;
-  double seconds = 0.5;           // What one run lasts about; `create` lasts as long as its flows do.
+  double seconds = 0.5;  // What one run lasts about; `create` lasts as long as its flows do.
 };
 
 /// One benchmark's answer. Nanoseconds are wall time on one core, generator subtracted.
 struct Report {
-  std::vector<double> runs_ns;    // Per packet, each run.
-  double generator_ns = 0;        // Per packet, already subtracted.
-  std::uint64_t packets = 0;      // Of all runs.
+  std::vector<double> runs_ns;  // Per packet, each run.
+  double generator_ns = 0;      // Per packet, already subtracted.
+  std::uint64_t packets = 0;    // Of all runs.
   bool is_verified = false;
-  std::string problem;            // What the verification found, when it isn't.
+  std::string problem;  // What the verification found, when it isn't.
 
   double median_ns() const;
 };

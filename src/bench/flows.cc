@@ -44,7 +44,8 @@ wire::Address address(wire::Family family, std::uint32_t network, std::uint32_t 
 }
 
 /// Writes the transport header with its checksum; `pseudo` is the pseudo-header's sum.
-void write_transport(MutableBytes l4, const conntrack::Tuple& tuple, const Look& look, wire::Sum pseudo) {
+void write_transport(MutableBytes l4, const conntrack::Tuple& tuple, const Look& look,
+                     wire::Sum pseudo) {
   std::memset(l4.data(), 0, l4.size());
   store(l4.data() + l4.size() - sizeof look.marker, look.marker);
   store(l4.data(), tuple.src_port);
@@ -73,7 +74,8 @@ conntrack::Tuple Flows::original(std::uint32_t flow) const {
   tuple.protocol = protocol;
   tuple.src = address(family, kClientNetwork, flow & 0xffffff);
   tuple.dst = address(family, kServerNetwork, host & 0x1ffff);
-  tuple.src_port = Be16::from_host(static_cast<std::uint16_t>(kFirstPort + (flow / 0x1000000 + host) % kPorts));
+  tuple.src_port =
+      Be16::from_host(static_cast<std::uint16_t>(kFirstPort + (flow / 0x1000000 + host) % kPorts));
   tuple.dst_port = Be16::from_host(kServerPort);
   return tuple;
 }
@@ -91,8 +93,10 @@ std::uint32_t Flows::at(std::uint32_t position) const {
 void write_frame(packet::Packet& packet, const conntrack::Tuple& tuple, const Look& look) {
   const bool is_ip = tuple.family == wire::Family::ip;
   const std::uint32_t header_bytes = is_ip ? sizeof(wire::Ipv4) : sizeof(wire::Ipv6);
-  const std::uint32_t least_l4 = (tuple.protocol == wire::protocol::kTcp ? 20 : 8) + sizeof look.marker;
-  const std::uint32_t l4_bytes = std::max(least_l4, kFrameBytes - kLinkBytes - std::min(header_bytes, 20u));
+  const std::uint32_t least_l4 =
+      (tuple.protocol == wire::protocol::kTcp ? 20 : 8) + sizeof look.marker;
+  const std::uint32_t l4_bytes =
+      std::max(least_l4, kFrameBytes - kLinkBytes - std::min(header_bytes, 20u));
   packet.length = kLinkBytes + header_bytes + l4_bytes;
 
   auto& ethernet = wire::at<wire::Ethernet>(packet.frame());
@@ -119,7 +123,8 @@ void write_frame(packet::Packet& packet, const conntrack::Tuple& tuple, const Lo
     ip6.set_src(tuple.src);
     ip6.set_dst(tuple.dst);
   }
-  const wire::Sum pseudo = wire::pseudo_header(tuple.family, tuple.src, tuple.dst, tuple.protocol, l4_bytes);
+  const wire::Sum pseudo =
+      wire::pseudo_header(tuple.family, tuple.src, tuple.dst, tuple.protocol, l4_bytes);
   write_transport({l3 + header_bytes, l4_bytes}, tuple, look, pseudo);
 }
 

@@ -8,8 +8,8 @@
 
 namespace weir::bench {
 
-/// The connections of a benchmark: `count` distinct tuples with varied addresses and ports, in an order
-/// that no cache can guess. Flow numbers are 0 .. count - 1.
+/// The connections of a benchmark: `count` distinct tuples with varied addresses and ports, in an
+/// order that no cache can guess. Flow numbers are 0 .. count - 1.
 struct Flows {
   wire::Family family = wire::Family::ip;
   std::uint8_t protocol = 17;
@@ -29,8 +29,8 @@ struct Look {
   std::uint32_t marker = 0;  // In the last four bytes: tells packets apart wherever they come out.
 };
 
-/// Writes the 60-byte frame (64 with its FCS; IPv6 somewhat longer) of a packet with this tuple into an
-/// empty packet, all checksums right, as a port would have received it.
+/// Writes the 60-byte frame (64 with its FCS; IPv6 somewhat longer) of a packet with this tuple
+/// into an empty packet, all checksums right, as a port would have received it.
 void write_frame(packet::Packet& packet, const conntrack::Tuple& tuple, const Look& look);
 
 /// What write_frame() put there.

@@ -9,8 +9,8 @@
 
 namespace weir::bench {
 
-/// Runs `body(lane)` on `lanes` threads at once, which begin together; each returns how many packets it
-/// has handled. Returns packets in all and the wall time of the slowest.
+/// Runs `body(lane)` on `lanes` threads at once, which begin together; each returns how many
+/// packets it has handled. Returns packets in all and the wall time of the slowest.
 struct LaneResult {
   std::uint64_t packets = 0;
   double nanoseconds = 0;
@@ -29,7 +29,8 @@ LaneResult run_lanes(std::uint32_t lanes, Body&& body) {
     start.arrive_and_wait();
     const auto begin = std::chrono::steady_clock::now();
     packets[lane] = body(lane);
-    times[lane] = std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
+    times[lane] =
+        std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
   };
   std::vector<std::thread> threads;
   for (std::uint32_t lane = 1; lane < lanes; ++lane) threads.emplace_back(run_one, lane);

@@ -1,7 +1,7 @@
-// The whole path: `weir bench path`. A worker's own turn() over two ports in memory, with a gateway's ruleset
-// loaded by nft, SNAT from a pool, routes and both directions of established flows. The ports write each packet
-// when the worker asks for it; what that costs is measured by itself and subtracted. At the end one round is
-// checked packet by packet.
+// The whole path: `weir bench path`. A worker's own turn() over two ports in memory, with a
+// gateway's ruleset loaded by nft, SNAT from a pool, routes and both directions of established
+// flows. The ports write each packet when the worker asks for it; what that costs is measured by
+// itself and subtracted. At the end one round is checked packet by packet.
 #include <fmt/core.h>
 #include <stdlib.h>
 
@@ -69,8 +69,8 @@ Tuple tuple_of(const packet::Packet& packet) {
 /// What all queues of one lane share: its flows, and how NAT has translated each.
 struct LaneFlows {
   const Flows& flows;
-  std::uint32_t first, step;         // Positions of this lane.
-  std::vector<Tuple> translated{};   // By position in the lane: the original direction as it leaves.
+  std::uint32_t first, step;        // Positions of this lane.
+  std::vector<Tuple> translated{};  // By position in the lane: the original direction as it leaves.
   std::uint32_t size() const { return (flows.count - first + step - 1) / step; }
   Tuple original(std::uint32_t i) const { return flows.original(flows.at(first + i * step)); }
 };
@@ -79,11 +79,13 @@ struct LaneFlows {
 struct Phase {
   Look client, server;
 };
-constexpr Phase kOpening = {{wire::Tcp::kSyn, kClientNext - 1, 0}, {wire::Tcp::kSyn | wire::Tcp::kAck, kServerNext - 1, kClientNext}};
-constexpr Phase kOpen = {{wire::Tcp::kAck, kClientNext, kServerNext}, {wire::Tcp::kAck, kServerNext, kClientNext}};
+constexpr Phase kOpening = {{wire::Tcp::kSyn, kClientNext - 1, 0},
+                            {wire::Tcp::kSyn | wire::Tcp::kAck, kServerNext - 1, kClientNext}};
+constexpr Phase kOpen = {{wire::Tcp::kAck, kClientNext, kServerNext},
+                         {wire::Tcp::kAck, kServerNext, kClientNext}};
 
-/// One port of a lane: makes the packets of one direction, in order, as many as it was told to, and takes
-/// what leaves on the other direction's way.
+/// One port of a lane: makes the packets of one direction, in order, as many as it was told to, and
+/// takes what leaves on the other direction's way.
 class BenchQueue final : public io::Queue {
  public:
   BenchQueue(LaneFlows& flows, Direction direction) : flows_(flows), direction_(direction) {}
@@ -107,7 +109,8 @@ class BenchQueue final : public io::Queue {
       const bool is_original = direction_ == Direction::original;
       Look look = is_original ? phase_.client : phase_.server;
       look.marker = next_;
-      write_frame(*packet, is_original ? flows_.original(next_) : turned(flows_.translated[next_]), look);
+      write_frame(*packet, is_original ? flows_.original(next_) : turned(flows_.translated[next_]),
+                  look);
       if (++next_ == flows_.size()) next_ = 0;
       batch.add(packet);
     }
@@ -130,8 +133,10 @@ class BenchQueue final : public io::Queue {
       flows_.translated[i] = tuple;
       return;
     }
-    // The server's port sees clients' packets translated; the clients' port sees answers to the original.
-    const Tuple expected = direction_ == Direction::reply ? flows_.translated[i] : turned(flows_.original(i));
+    // The server's port sees clients' packets translated; the clients' port sees answers to the
+    // original.
+    const Tuple expected =
+        direction_ == Direction::reply ? flows_.translated[i] : turned(flows_.original(i));
     const std::uint8_t ttl = packet.l3()[packet.family == wire::Family::ip ? 8 : 7];
     packet.checksum = packet::Checksum::unknown;
     if (tuple != expected || ttl != 63 || !packet::verify_checksum(packet)) ++wrong_;
@@ -149,7 +154,9 @@ class BenchQueue final : public io::Queue {
 
 struct Lane {
   Lane(const Flows& flows, std::uint32_t number, std::uint32_t lanes)
-      : shares{.flows = flows, .first = number, .step = lanes}, lan(shares, Direction::original), wan(shares, Direction::reply) {
+      : shares{.flows = flows, .first = number, .step = lanes},
+        lan(shares, Direction::original),
+        wan(shares, Direction::reply) {
     shares.translated.resize(shares.size());
   }
 
@@ -169,7 +176,8 @@ struct Lane {
   std::uint64_t run_for(double seconds) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     std::uint64_t packets = 0;
-    while (std::chrono::steady_clock::now() < end) packets += run(shares.size(), shares.size(), kOpen);
+    while (std::chrono::steady_clock::now() < end)
+      packets += run(shares.size(), shares.size(), kOpen);
     return packets;
   }
 
@@ -211,7 +219,8 @@ class Folder {
 
 Result<void> load(engine::Engine& engine) {
   const Folder folder;
-  auto control = engine::ControlPlane::open(engine, {.socket_path = folder.file("weir.sock")}, boot_time);
+  auto control =
+      engine::ControlPlane::open(engine, {.socket_path = folder.file("weir.sock")}, boot_time);
   if (!control) return std::unexpected(control.error());
   std::ofstream(folder.file("rules.nft")) << kRules;
   return engine::load_rules(folder.file("weir.sock"), folder.file("rules.nft"),
@@ -249,7 +258,8 @@ struct Bench {
 
   template <typename Body>
   LaneResult run(Body&& body) {
-    return run_lanes(static_cast<std::uint32_t>(lanes.size()), [&](std::uint32_t i) { return body(*lanes[i]); });
+    return run_lanes(static_cast<std::uint32_t>(lanes.size()),
+                     [&](std::uint32_t i) { return body(*lanes[i]); });
   }
 };
 
@@ -266,7 +276,8 @@ Result<std::unique_ptr<Bench>> prepare(const Task& task) {
   if (!engine) return std::unexpected(engine.error());
   bench->engine = std::move(*engine);
 
-  engine::PortSpec lan{.name = "lan", .ifindex = kLan, .queues = {}}, wan{.name = "wan", .ifindex = kWan, .queues = {}};
+  engine::PortSpec lan{.name = "lan", .ifindex = kLan, .queues = {}},
+      wan{.name = "wan", .ifindex = kWan, .queues = {}};
   for (std::uint32_t i = 0; i < task.threads; ++i) {
     bench->lanes.push_back(std::make_unique<Lane>(bench->flows, i, task.threads));
     lan.queues.push_back({.wire = &bench->lanes[i]->lan});
@@ -276,7 +287,8 @@ Result<std::unique_ptr<Bench>> prepare(const Task& task) {
   bench->engine->add_port(std::move(wan));
   set_up_routes(bench->engine->routing());
   bench->engine->start();
-  for (std::uint32_t i = 0; i < task.threads; ++i) bench->lanes[i]->worker = &bench->engine->worker(static_cast<std::uint16_t>(i));
+  for (std::uint32_t i = 0; i < task.threads; ++i)
+    bench->lanes[i]->worker = &bench->engine->worker(static_cast<std::uint16_t>(i));
   if (auto loaded = load(*bench->engine); !loaded) return std::unexpected(loaded.error());
   bench->engine->open();
   return bench;
@@ -294,7 +306,8 @@ void establish(Bench& bench) {
   });
 }
 
-/// One round with every packet that leaves checked, then the table's counters against what was sent.
+/// One round with every packet that leaves checked, then the table's counters against what was
+/// sent.
 void verify(Bench& bench, const Task& task, std::uint64_t packets, Report& report) {
   bench.run([](Lane& lane) {
     lane.lan.watch(BenchQueue::Watch::check);
@@ -310,8 +323,9 @@ void verify(Bench& bench, const Task& task, std::uint64_t packets, Report& repor
   }
   conntrack::Control control(bench.engine->conntrack(), bench.engine->control_participant());
   conntrack::Control::Cursor cursor;
-  const std::uint32_t needed = conntrack::status::kSeenReply | conntrack::status::kSrcNat |
-                               (task.protocol == wire::protocol::kTcp ? conntrack::status::kAssured : 0);
+  const std::uint32_t needed =
+      conntrack::status::kSeenReply | conntrack::status::kSrcNat |
+      (task.protocol == wire::protocol::kTcp ? conntrack::status::kAssured : 0);
   while (control.dump(cursor, task.flows, boot_time(), [&](const conntrack::Snapshot& entry) {
     counted += entry.traffic[0].packets + entry.traffic[1].packets;
     if ((entry.status & needed) != needed) ++unready;
@@ -320,8 +334,10 @@ void verify(Bench& bench, const Task& task, std::uint64_t packets, Report& repor
   }
   report.is_verified = wrong == 0 && sent == packets && counted == packets && unready == 0;
   if (!report.is_verified) {
-    report.problem = fmt::format("{} packets in, {} out ({} wrong), {} counted in the table, {} entries not in the state that they should be in",
-                                 packets, sent, wrong, counted, unready);
+    report.problem = fmt::format(
+        "{} packets in, {} out ({} wrong), {} counted in the table, {} entries not in the state "
+        "that they should be in",
+        packets, sent, wrong, counted, unready);
   }
 }
 
@@ -335,7 +351,8 @@ Result<Report> bench_path(const Task& task) {
   Report report;
   (*bench)->run([&](Lane& lane) { return lane.generate_for(task.seconds / 4, task.batch); });
   for (std::uint32_t run = 0; run < task.runs; ++run) {
-    const LaneResult generated = (*bench)->run([&](Lane& lane) { return lane.generate_for(task.seconds / 4, task.batch); });
+    const LaneResult generated =
+        (*bench)->run([&](Lane& lane) { return lane.generate_for(task.seconds / 4, task.batch); });
     const LaneResult passed = (*bench)->run([&](Lane& lane) { return lane.run_for(task.seconds); });
     report.generator_ns = generated.ns_per_packet(task.threads);
     report.runs_ns.push_back(passed.ns_per_packet(task.threads) - report.generator_ns);

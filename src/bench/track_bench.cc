@@ -1,6 +1,6 @@
-// Connection tracking alone: `weir bench conntrack` and `weir bench create`. Each lane is a worker with flows
-// of its own; packets are written anew for every visit, as a port would deliver them, and that cost is measured
-// by itself and subtracted.
+// Connection tracking alone: `weir bench conntrack` and `weir bench create`. Each lane is a worker
+// with flows of its own; packets are written anew for every visit, as a port would deliver them,
+// and that cost is measured by itself and subtracted.
 #include <fmt/core.h>
 
 #include <functional>
@@ -50,7 +50,11 @@ enum class Mode { generate, track };
 class Lane {
  public:
   Lane(engine::Engine& engine, const Flows& flows, const Task& task, std::uint32_t number)
-      : tracker_(engine.conntrack().tracker(number)), flows_(flows), task_(task), number_(number), pool_(kPoolPackets, 0) {}
+      : tracker_(engine.conntrack().tracker(number)),
+        flows_(flows),
+        task_(task),
+        number_(number),
+        pool_(kPoolPackets, 0) {}
 
   /// Sends one packet of every flow of this lane.
   std::uint64_t visit_all(Mode mode, const Step& step) {
@@ -66,7 +70,8 @@ class Lane {
     return packets;
   }
 
-  /// Both directions of established flows, a round over all of them after the other, until the time is over.
+  /// Both directions of established flows, a round over all of them after the other, until the time
+  /// is over.
   std::uint64_t visit_for(Mode mode, double seconds) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
     std::uint64_t packets = 0;
@@ -75,7 +80,8 @@ class Lane {
         packet::Batch batch(task_.batch);
         for (; !batch.is_full() && position < flows_.count; position += task_.threads) {
           const bool is_reply = ((position / task_.threads + round_) & 1) != 0;
-          add(batch, position, is_reply ? Direction::reply : Direction::original, is_reply ? kFromServer : kFromClient);
+          add(batch, position, is_reply ? Direction::reply : Direction::original,
+              is_reply ? kFromServer : kFromClient);
         }
         packets += batch.size();
         handle(mode, batch);
@@ -151,7 +157,8 @@ Result<std::unique_ptr<Bench>> prepare(const Task& task) {
   return bench;
 }
 
-/// The control thread's part of a running engine: memory backed ahead of the workers, while this lives.
+/// The control thread's part of a running engine: memory backed ahead of the workers, while this
+/// lives.
 class MemoryAhead {
  public:
   explicit MemoryAhead(conntrack::Table& table)
@@ -193,8 +200,10 @@ void verify(Bench& bench, const Task& task, std::uint64_t packets, Report& repor
   }
   report.is_verified = entries == task.flows && counted == packets && unready == 0;
   if (!report.is_verified) {
-    report.problem = fmt::format("{} entries of {}, {} packets counted of {}, {} entries not in the state that they should be in",
-                                 entries, task.flows, counted, packets, unready);
+    report.problem = fmt::format(
+        "{} entries of {}, {} packets counted of {}, {} entries not in the state that they should "
+        "be in",
+        entries, task.flows, counted, packets, unready);
   }
 }
 
@@ -206,11 +215,14 @@ Result<Report> bench_conntrack(const Task& task) {
   establish(**bench, task);
 
   Report report;
-  const std::uint64_t before = std::uint64_t{task.flows} * (task.protocol == wire::protocol::kTcp ? 3 : 2);
+  const std::uint64_t before =
+      std::uint64_t{task.flows} * (task.protocol == wire::protocol::kTcp ? 3 : 2);
   (*bench)->run(task, [&](Lane& lane) { return lane.visit_for(Mode::generate, task.seconds / 4); });
   for (std::uint32_t run = 0; run < task.runs; ++run) {
-    const LaneResult generated = (*bench)->run(task, [&](Lane& lane) { return lane.visit_for(Mode::generate, task.seconds / 4); });
-    const LaneResult tracked = (*bench)->run(task, [&](Lane& lane) { return lane.visit_for(Mode::track, task.seconds); });
+    const LaneResult generated = (*bench)->run(
+        task, [&](Lane& lane) { return lane.visit_for(Mode::generate, task.seconds / 4); });
+    const LaneResult tracked =
+        (*bench)->run(task, [&](Lane& lane) { return lane.visit_for(Mode::track, task.seconds); });
     report.generator_ns = generated.ns_per_packet(task.threads);
     report.runs_ns.push_back(tracked.ns_per_packet(task.threads) - report.generator_ns);
     report.packets += tracked.packets;
@@ -226,8 +238,10 @@ Result<Report> bench_create(const Task& task) {
     auto bench = prepare(task);  // Each run fills a new table.
     if (!bench) return std::unexpected(bench.error());
     const MemoryAhead ahead((*bench)->engine->conntrack());
-    const LaneResult generated = (*bench)->run(task, [&](Lane& lane) { return lane.visit_all(Mode::generate, first); });
-    const LaneResult created = (*bench)->run(task, [&](Lane& lane) { return lane.visit_all(Mode::track, first); });
+    const LaneResult generated =
+        (*bench)->run(task, [&](Lane& lane) { return lane.visit_all(Mode::generate, first); });
+    const LaneResult created =
+        (*bench)->run(task, [&](Lane& lane) { return lane.visit_all(Mode::track, first); });
     report.generator_ns = generated.ns_per_packet(task.threads);
     report.runs_ns.push_back(created.ns_per_packet(task.threads) - report.generator_ns);
     report.packets += created.packets;

@@ -16,7 +16,8 @@ namespace {
 constexpr std::uint64_t kMagic = 0x6e6f632d72696577;  // "weir-con" in memory.
 constexpr std::uint32_t kLayoutVersion = 2;
 
-/// Which boot of the machine this is: the clock that deadlines are on starts again with the next one.
+/// Which boot of the machine this is: the clock that deadlines are on starts again with the next
+/// one.
 std::array<char, 40> boot_id() {
   std::array<char, 40> id{};
   if (std::FILE* const file = std::fopen("/proc/sys/kernel/random/boot_id", "r")) {
@@ -32,11 +33,11 @@ Result<Arena> Arena::open(std::uint32_t capacity, int fd, const std::optional<Ha
   const std::size_t bytes = kHeaderBytes + std::size_t{capacity} * sizeof(Entry);
   // A file of another size is another engine's: it must not be resized under what it holds.
   if (fd >= 0) {
-    struct stat file {};
+    struct stat file{};
     if (fstat(fd, &file) != 0) return std::unexpected(system_error("examining the table's file"));
     if (file.st_size != 0 && static_cast<std::size_t>(file.st_size) != bytes) {
-      return std::unexpected(Error{
-          EINVAL, "the table's file was made for another number of connections: remove it"});
+      return std::unexpected(
+          Error{EINVAL, "the table's file was made for another number of connections: remove it"});
     }
   }
   Result<Mapping> mapping = fd >= 0 ? Mapping::file(fd, bytes) : Mapping::anonymous(bytes);

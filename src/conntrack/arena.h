@@ -13,11 +13,11 @@
 namespace weir::conntrack {
 
 /// The memory of all entries, named by number from 1 on: one mapping, a header page and then the
-/// entries. With a file or memfd under it, an engine that is started again in the same boot maps the
-/// same bytes and goes on (Table::create); the header says whether it may.
+/// entries. With a file or memfd under it, an engine that is started again in the same boot maps
+/// the same bytes and goes on (Table::create); the header says whether it may.
 ///
-/// Free numbers: each worker keeps its own list (FreeList) and trades chunks with the shared pool here,
-/// so that creating and destroying connections rarely meets another worker.
+/// Free numbers: each worker keeps its own list (FreeList) and trades chunks with the shared pool
+/// here, so that creating and destroying connections rarely meets another worker.
 class Arena {
  public:
   /// Free numbers of one worker, linked through Entry::link, most recently freed first.
@@ -26,8 +26,8 @@ class Arena {
     std::uint32_t count = 0;
   };
 
-  /// For `capacity` entries. `fd` as in TableOptions::arena_fd. Errors: what mapping says; EINVAL when the
-  /// file was written by another layout or with another capacity in this boot.
+  /// For `capacity` entries. `fd` as in TableOptions::arena_fd. Errors: what mapping says; EINVAL
+  /// when the file was written by another layout or with another capacity in this boot.
   static Result<Arena> open(std::uint32_t capacity, int fd, const std::optional<HashKey>& key);
 
   Arena(Arena&&) noexcept;
@@ -41,7 +41,8 @@ class Arena {
   /// Whether the mapping came with entries of an engine before us in this boot.
   bool is_recovered() const { return is_recovered_; }
 
-  /// A number, zero when all are in use. The entry's generation is a new one, the rest is as it was left.
+  /// A number, zero when all are in use. The entry's generation is a new one, the rest is as it was
+  /// left.
   std::uint32_t take(FreeList& list);
   void give(FreeList& list, std::uint32_t number);
 
@@ -72,9 +73,9 @@ class Arena {
   Entry* entries_;  // entries_[0] is the header page's last 256 bytes, never used.
   std::uint32_t capacity_;
   bool is_recovered_;
-  SpinLock pool_lock_;                 // Guards `pool_head_` and the growth of `used_end`.
-  std::uint32_t pool_head_ = 0;        // First numbers of chunks, linked through Entry::wheel.next.
-  std::uint32_t faulted_end_ = 0;      // The control thread's.
+  SpinLock pool_lock_;             // Guards `pool_head_` and the growth of `used_end`.
+  std::uint32_t pool_head_ = 0;    // First numbers of chunks, linked through Entry::wheel.next.
+  std::uint32_t faulted_end_ = 0;  // The control thread's.
 };
 
 }  // namespace weir::conntrack

@@ -8,11 +8,12 @@
 
 namespace weir::conntrack {
 
-/// The ends of the connections that a batch has begun and not yet confirmed, as a small Bloom filter. A
-/// packet of no known connection waits for the second pass when it may belong to one of them: it comes
-/// from where an earlier one goes, or goes where an earlier one comes from (an answer, whichever of the
-/// two ends NAT will change), or both ends are the same (another packet of the flow). An ICMP query has no
-/// ports, its ends are addresses. A false alarm costs a second look and changes no result.
+/// The ends of the connections that a batch has begun and not yet confirmed, as a small Bloom
+/// filter. A packet of no known connection waits for the second pass when it may belong to one of
+/// them: it comes from where an earlier one goes, or goes where an earlier one comes from (an
+/// answer, whichever of the two ends NAT will change), or both ends are the same (another packet of
+/// the flow). An ICMP query has no ports, its ends are addresses. A false alarm costs a second look
+/// and changes no result.
 class BatchEnds {
  public:
   bool may_meet(const Tuple& tuple) const {

@@ -4,8 +4,8 @@
 
 namespace weir::conntrack {
 
-/// What rules and NAT may ask of an entry. Valid within the epoch of the batch. Single values are right at
-/// some moment; values that must belong together come from a Snapshot.
+/// What rules and NAT may ask of an entry. Valid within the epoch of the batch. Single values are
+/// right at some moment; values that must belong together come from a Snapshot.
 class Connection {
  public:
   Connection(std::uint32_t number, const Entry& entry) : number_(number), entry_(&entry) {}

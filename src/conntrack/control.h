@@ -9,9 +9,9 @@
 
 namespace weir::conntrack {
 
-/// A control thread's hand on the table: looks without stopping anybody, and has the workers do the changes. One
-/// object a thread. What changes something returns when it is done, and needs running workers, or a waker
-/// (Table::set_waker) that serves the mailbox itself.
+/// A control thread's hand on the table: looks without stopping anybody, and has the workers do the
+/// changes. One object a thread. What changes something returns when it is done, and needs running
+/// workers, or a waker (Table::set_waker) that serves the mailbox itself.
 class Control {
  public:
   /// `participant` is Table::control_participant() of this thread.
@@ -20,13 +20,14 @@ class Control {
   /// The living connection with this tuple in either direction, its zone included.
   std::optional<Snapshot> find(const Tuple& tuple, Time now) const;
 
-  /// Where a dump has come to. Survives any change of the table: what lives from the dump's begin to its
-  /// end is shown once.
+  /// Where a dump has come to. Survives any change of the table: what lives from the dump's begin
+  /// to its end is shown once.
   struct Cursor {
     std::uint32_t next = 1;
   };
   /// Shows the next connections, looking at no more than `budget` entries: `show(const Snapshot&)`
-  /// returns false to stop before the one it was given. Returns false when everything has been shown.
+  /// returns false to stop before the one it was given. Returns false when everything has been
+  /// shown.
   template <typename Show>
   bool dump(Cursor& cursor, std::size_t budget, Time now, Show&& show) const {
     const EpochGuard guard(table_.epochs(), participant_);

@@ -37,39 +37,43 @@ struct NatInfo {
   std::uint32_t masquerade_ifindex = 0;  // The link whose address masquerade took, or zero.
 };
 
-/// A connection, as it lies in the arena: plain data, no pointers, 256 bytes in four cache lines. UDP's
-/// common packet touches the first and the line of its own tuple, TCP's the last one too.
+/// A connection, as it lies in the arena: plain data, no pointers, 256 bytes in four cache lines.
+/// UDP's common packet touches the first and the line of its own tuple, TCP's the last one too.
 ///
-/// Who writes: until it is confirmed an entry belongs to the worker that made it, alone. Afterwards the
-/// tuples, `nat`, `start` and `owner` never change, so whoever finds the entry reads them without any lock, and
-/// everything else is written under `lock` by workers only, with `sequence` odd meanwhile. `hot` and `tcp` are
-/// then read and written as words (base/words.h). An entry's memory is used again only after an epoch.
+/// Who writes: until it is confirmed an entry belongs to the worker that made it, alone. Afterwards
+/// the tuples, `nat`, `start` and `owner` never change, so whoever finds the entry reads them
+/// without any lock, and everything else is written under `lock` by workers only, with `sequence`
+/// odd meanwhile. `hot` and `tcp` are then read and written as words (base/words.h). An entry's
+/// memory is used again only after an epoch.
 struct alignas(64) Entry {
   SpinLock lock;
   std::atomic<std::uint8_t> owner{0};  // The worker whose wheels it hangs on.
-  bool on_assured_wheel = false;    // The owner's: on which of them.
+  bool on_assured_wheel = false;       // The owner's: on which of them.
   std::uint8_t unused = 0;
   std::atomic<std::uint32_t> sequence{0};
   Hot hot;
 
   Tuple original;
-  Duration start{};                 // Wall clock; zero when time stamps are off.
+  Duration start{};  // Wall clock; zero when time stamps are off.
   Duration stop{};
-  std::uint32_t event_sequence = 0; // Of the last event that was delivered; goes on in the next life.
-  std::uint32_t generation = 0;     // Counts the lives of this number.
+  std::uint32_t event_sequence =
+      0;                         // Of the last event that was delivered; goes on in the next life.
+  std::uint32_t generation = 0;  // Counts the lives of this number.
 
   Tuple reply;
-  std::atomic<std::uint32_t> committed{0};  // 1 while published. Written last: recovery believes it.
-  WheelLink wheel;                  // The owner's.
-  std::uint32_t link = 0;           // In the free list, or the owner's list of the dead.
+  std::atomic<std::uint32_t> committed{
+      0};                  // 1 while published. Written last: recovery believes it.
+  WheelLink wheel;         // The owner's.
+  std::uint32_t link = 0;  // In the free list, or the owner's list of the dead.
   NatInfo nat;
-  bool reply_reserved = false;      // Before confirm: the index holds a reservation of `reply`.
+  bool reply_reserved = false;  // Before confirm: the index holds a reservation of `reply`.
 
   TcpState tcp;
-  /// TCP alone shortens deadlines: the second of the clock at which the wheel's slot comes at the latest.
-  /// The owner writes it, all compare with it.
+  /// TCP alone shortens deadlines: the second of the clock at which the wheel's slot comes at the
+  /// latest. The owner writes it, all compare with it.
   std::atomic<std::uint32_t> hangs_until{0};
-  std::atomic<std::uint32_t> hastened{0};  // In the owner's list of the hastened: the next one. Zero: not in it.
+  std::atomic<std::uint32_t> hastened{
+      0};  // In the owner's list of the hastened: the next one. Zero: not in it.
 
   const Tuple& tuple(Direction d) const { return d == Direction::original ? original : reply; }
 };

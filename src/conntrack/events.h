@@ -13,17 +13,18 @@ namespace weir::conntrack {
 struct Event {
   std::uint32_t bits = 0;      // event::k*
   std::uint32_t sequence = 0;  // Of this entry's number; consecutive over all workers' rings.
-  std::uint32_t port_id = 0;   // Of the netlink socket that asked for it, zero for packets and timers.
+  std::uint32_t port_id =
+      0;  // Of the netlink socket that asked for it, zero for packets and timers.
   Snapshot connection;
 };
 
 /// A worker's events on their way to control/.
 using EventRing = Ring<Event>;
 
-/// Reads the rings of all workers, one thread's. A connection whose directions two workers handle has
-/// events in two rings: the reader delivers them in the order of their sequence numbers, holding one
-/// back until its predecessor has arrived. Numbers are given only to events that found room in a ring,
-/// so a lost event leaves no gap.
+/// Reads the rings of all workers, one thread's. A connection whose directions two workers handle
+/// has events in two rings: the reader delivers them in the order of their sequence numbers,
+/// holding one back until its predecessor has arrived. Numbers are given only to events that found
+/// room in a ring, so a lost event leaves no gap.
 class EventReader {
  public:
   /// `entries` is the number of the arena's last entry plus one. The rings outlive the reader.

@@ -17,8 +17,8 @@ namespace {
 
 namespace protocol = wire::protocol;
 
-constexpr std::size_t kRedirectBytes = 40;        // RFC 4861 section 4.5, before its options.
-constexpr std::size_t kRedirectedHeader = 8;      // RFC 4861 section 4.6.3, before the packet.
+constexpr std::size_t kRedirectBytes = 40;    // RFC 4861 section 4.5, before its options.
+constexpr std::size_t kRedirectedHeader = 8;  // RFC 4861 section 4.6.3, before the packet.
 constexpr std::uint8_t kRedirectedHeaderOption = 4;
 
 /// The transport's part of a tuple from the beginning of its header.
@@ -184,8 +184,7 @@ Extracted extract(packet::Packet& packet, bool verify) {
   if (packet.is_later_fragment || packet.l4_protocol == protocol::kNoNextHeader) {
     return invalid(Reason::not_trackable);
   }
-  const std::uint8_t icmp =
-      packet.family == wire::Family::ip ? protocol::kIcmp : protocol::kIcmpv6;
+  const std::uint8_t icmp = packet.family == wire::Family::ip ? protocol::kIcmp : protocol::kIcmpv6;
   if (packet.l4_protocol == icmp) return extract_icmp(packet, verify);
 
   if (packet.l4_protocol == protocol::kUdp) {

@@ -19,30 +19,31 @@ struct Found {
   Direction direction = Direction::original;
 };
 
-/// The index from tuples to entries: linear hashing over one reserved mapping of 64-byte lines of eight
-/// slots.
+/// The index from tuples to entries: linear hashing over one reserved mapping of 64-byte lines of
+/// eight slots.
 ///
-/// A slot is one 64-bit word: the tuple's 32-bit tag, and what it stands for (30 bits of entry number, the
-/// direction, and whether it is only a reservation that look-ups of packets pass over). The tag is the
-/// tuple's keyed hash and places it: of `lines` lines, in (tag mod 2^k), or where the present round
-/// has not split yet in (tag mod 2^(k-1)). Late in a round the lines that have not been split hold twice
-/// what the others do, so every tuple has a second line, which a mix of its tag places; an insert
-/// prefers the first while it is not crowded, then the emptier one, and when both are full moves a tuple
-/// in one of them over to its other line. A look-up therefore reads one line mostly, two for a miss,
-/// never more. Where even that finds no room the caller splits the index ahead of its turn (grow_anyway) a
-/// few times, and then must do without.
+/// A slot is one 64-bit word: the tuple's 32-bit tag, and what it stands for (30 bits of entry
+/// number, the direction, and whether it is only a reservation that look-ups of packets pass over).
+/// The tag is the tuple's keyed hash and places it: of `lines` lines, in (tag mod 2^k), or where
+/// the present round has not split yet in (tag mod 2^(k-1)). Late in a round the lines that have
+/// not been split hold twice what the others do, so every tuple has a second line, which a mix of
+/// its tag places; an insert prefers the first while it is not crowded, then the emptier one, and
+/// when both are full moves a tuple in one of them over to its other line. A look-up therefore
+/// reads one line mostly, two for a miss, never more. Where even that finds no room the caller
+/// splits the index ahead of its turn (grow_anyway) a few times, and then must do without.
 ///
-/// Growth is one line at a time: line s of the 2^k of the round gives up to a new line, s + 2^k, what
-/// the longer address sends there. No rehash: the tag says it.
+/// Growth is one line at a time: line s of the 2^k of the round gives up to a new line, s + 2^k,
+/// what the longer address sends there. No rehash: the tag says it.
 ///
-/// Synchronisation. Look-ups take no lock. Whoever changes a line holds its stripe: lines whose numbers agree in the
-/// low bits share one, and as the index never has fewer lines than stripes, a tuple's stripes follow from
-/// its tag alone and never change; a line and the one it splits into have the same. Stripes are locked in
-/// ascending order; the growth lock comes before a stripe and is only ever tried. A split stores the copies, then
-/// publishes the new number of lines, then clears the old slots: a look-up that misses
-/// because of it sees the number changed and looks again. Moving a tuple from its second line to its first
-/// counts in the same word for the same reason; from first to second is the order in which look-ups read. A hit needs no check, since the caller
-/// compares the tuple, which never changes while its entry can be found.
+/// Synchronisation. Look-ups take no lock. Whoever changes a line holds its stripe: lines whose
+/// numbers agree in the low bits share one, and as the index never has fewer lines than stripes, a
+/// tuple's stripes follow from its tag alone and never change; a line and the one it splits into
+/// have the same. Stripes are locked in ascending order; the growth lock comes before a stripe and
+/// is only ever tried. A split stores the copies, then publishes the new number of lines, then
+/// clears the old slots: a look-up that misses because of it sees the number changed and looks
+/// again. Moving a tuple from its second line to its first counts in the same word for the same
+/// reason; from first to second is the order in which look-ups read. A hit needs no check, since
+/// the caller compares the tuple, which never changes while its entry can be found.
 class Index {
  public:
   static constexpr unsigned kSlots = 8;
@@ -141,8 +142,8 @@ class Index {
   static constexpr std::uint32_t kReserved = 0x80000000;
   static constexpr std::uint32_t kReply = 0x40000000;
   static constexpr std::uint32_t kNumber = 0x3fffffff;
-  /// Tuples a line at which the next one is split: two slots a connection, 16 bytes at this load are
-  /// 24 bytes a connection.
+  /// Tuples a line at which the next one is split: two slots a connection, 16 bytes at this load
+  /// are 24 bytes a connection.
   static constexpr double kSplitLoad = 5.4;
   static constexpr unsigned kCrowded = 7;  // Slots in use from which the emptier line is preferred.
 
@@ -154,7 +155,8 @@ class Index {
   };
   static Slot unpack(std::uint64_t word) {
     const auto low = static_cast<std::uint32_t>(word);
-    return {word, static_cast<std::uint32_t>(word >> 32),
+    return {word,
+            static_cast<std::uint32_t>(word >> 32),
             {low & kNumber, (low & kReply) != 0 ? Direction::reply : Direction::original},
             (low & kReserved) != 0};
   }
@@ -203,8 +205,8 @@ class Index {
   const Mapping mapping_;
   Line* const lines_;
   const std::uint32_t max_lines_;
-  /// Low half: lines in use, which also says where the next split is. High half: counts the tuples that
-  /// were moved to an earlier place in the order of look-ups.
+  /// Low half: lines in use, which also says where the next split is. High half: counts the tuples
+  /// that were moved to an earlier place in the order of look-ups.
   std::atomic<std::uint64_t> shape_;
   std::uint32_t faulted_lines_;  // The control thread's.
   alignas(64) std::atomic<std::uint64_t> tuples_{0};

@@ -20,7 +20,8 @@ std::optional<Tuple> invert(const Tuple& tuple) {
 
   const std::uint16_t message = tuple.dst_port.host();
   const auto type = static_cast<std::uint8_t>(message >> 8);
-  const std::optional<std::uint8_t> opposite = is_icmp ? icmp_opposite(type) : icmpv6_opposite(type);
+  const std::optional<std::uint8_t> opposite =
+      is_icmp ? icmp_opposite(type) : icmpv6_opposite(type);
   if (!opposite) return std::nullopt;
   answer.dst_port = Be16::from_host(static_cast<std::uint16_t>(*opposite << 8 | (message & 0xff)));
   return answer;

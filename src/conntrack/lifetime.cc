@@ -1,15 +1,16 @@
 // How entries get room, die, and give their memory back.
 //
 // Every published entry hangs on a wheel of the worker that made it, its owner: the one for assured
-// entries or the one for all others, whose head goes first when the table is full. Any worker may kill
-// an entry: the one that sets DYING under the entry's lock takes both tuples out of the index and tells the
-// listeners. Then the owner takes it off its wheel; if that is another worker, the entry reaches it through its
-// graveyard, a stack that others push to. The owner keeps the dead in limbo until no reader can still
-// see them (base/epoch.h), and then uses their numbers again.
+// entries or the one for all others, whose head goes first when the table is full. Any worker may
+// kill an entry: the one that sets DYING under the entry's lock takes both tuples out of the index
+// and tells the listeners. Then the owner takes it off its wheel; if that is another worker, the
+// entry reaches it through its graveyard, a stack that others push to. The owner keeps the dead in
+// limbo until no reader can still see them (base/epoch.h), and then uses their numbers again.
 //
-// The wheels are lazy: a later deadline waits for the old slot to fire. An earlier one can't. TCP has them:
-// a connection of days that closes, data that wait for their ACK. Its entries remember when their slot comes
-// at the latest, and whoever sets a deadline before that has the owner hang the entry again (hasten).
+// The wheels are lazy: a later deadline waits for the old slot to fire. An earlier one can't. TCP
+// has them: a connection of days that closes, data that wait for their ACK. Its entries remember
+// when their slot comes at the latest, and whoever sets a deadline before that has the owner hang
+// the entry again (hasten).
 
 #include <chrono>
 #include <mutex>
@@ -25,7 +26,8 @@ constexpr unsigned kReclaimedAtOnce = 1024;
 constexpr std::uint32_t kLastHastened = 0xffffffff;
 
 std::uint32_t second_of(Time time) {
-  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
+  return static_cast<std::uint32_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
 }
 
 }  // namespace
@@ -88,12 +90,14 @@ void Tracker::hasten(std::uint32_t number, Time now) {
   const std::uint32_t owner = entry.owner.load(std::memory_order_relaxed);
   if (owner == worker_) return hang_again(number, now);
   std::uint32_t free = 0;
-  if (!entry.hastened.compare_exchange_strong(free, kLastHastened, std::memory_order_relaxed)) return;
+  if (!entry.hastened.compare_exchange_strong(free, kLastHastened, std::memory_order_relaxed))
+    return;
   std::atomic<std::uint32_t>& list = table_.tracker(owner).hastened_;
   std::uint32_t head = list.load(std::memory_order_relaxed);
   do {
     entry.hastened.store(head == 0 ? kLastHastened : head, std::memory_order_relaxed);
-  } while (!list.compare_exchange_weak(head, number, std::memory_order_release, std::memory_order_relaxed));
+  } while (!list.compare_exchange_weak(head, number, std::memory_order_release,
+                                       std::memory_order_relaxed));
   table_.wake(owner);
 }
 
@@ -229,9 +233,7 @@ std::size_t Tracker::expire(Time now, std::size_t budget) {
   return fired;
 }
 
-Time Tracker::next_deadline() const {
-  return std::min(assured_.next_due(), unassured_.next_due());
-}
+Time Tracker::next_deadline() const { return std::min(assured_.next_due(), unassured_.next_due()); }
 
 void Tracker::remove(std::uint32_t number, Time now) { kill(number, now); }
 
@@ -279,8 +281,7 @@ std::size_t Tracker::serve_mailbox(Time now, std::size_t budget) {
 void Tracker::apply(const Change& change, Time now) {
   Entry& entry = arena_[change.number];
   bool is_there = entry.committed.load(std::memory_order_acquire) != 0 &&
-                  entry.generation == change.generation &&
-                  !kill_expired(change.number, now);
+                  entry.generation == change.generation && !kill_expired(change.number, now);
   if (is_there && change.before != nullptr) {
     const std::lock_guard lock(entry.lock);
     *change.before = table_.copy(change.number);

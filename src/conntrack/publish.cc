@@ -1,10 +1,10 @@
 // How an entry that one packet has begun becomes visible to all.
 //
-// Until then the index knows nothing of it, or only a reservation of its reply tuple, which look-ups of
-// packets pass over. Publishing takes the entry's lock and then the stripes of both tuples, checks that
-// neither is somebody else's, and turns both slots on. The entry's lock is kept until the NEW event is out, so
-// that whoever finds the entry at once waits with its own event. Nobody takes an entry's lock while
-// holding a stripe.
+// Until then the index knows nothing of it, or only a reservation of its reply tuple, which
+// look-ups of packets pass over. Publishing takes the entry's lock and then the stripes of both
+// tuples, checks that neither is somebody else's, and turns both slots on. The entry's lock is kept
+// until the NEW event is out, so that whoever finds the entry at once waits with its own event.
+// Nobody takes an entry's lock while holding a stripe.
 //
 // When the original tuple is taken, another packet of the same flow has won: this packet joins the
 // winner's entry as if it had come a moment later, and our entry is forgotten.
@@ -17,8 +17,9 @@
 namespace weir::conntrack {
 namespace {
 
-constexpr unsigned kAttempts = 8;      // How often others' entries may change under us.
-constexpr unsigned kSplitsAhead = 2;   // What an overfull line may cost at once; doubled at each attempt.
+constexpr unsigned kAttempts = 8;  // How often others' entries may change under us.
+constexpr unsigned kSplitsAhead =
+    2;  // What an overfull line may cost at once; doubled at each attempt.
 
 using packet::CtInfo;
 using packet::CtState;
@@ -37,7 +38,8 @@ Confirmed Tracker::confirm(packet::Packet& packet, Time now) {
     packet.ct.events = 0;
     return Confirmed::done;
   }
-  // A packet that we made ourselves (a reset, an ICMP error) about an entry that is not to be seen yet.
+  // A packet that we made ourselves (a reset, an ICMP error) about an entry that is not to be seen
+  // yet.
   if (packet.ct.info != CtInfo::is_new) return Confirmed::done;
 
   const std::uint32_t number = packet.ct.entry;
@@ -87,8 +89,7 @@ Tracker::Published Tracker::try_publish(std::uint32_t number, std::uint32_t even
     if (const auto found = taken(original_tag, entry.original)) {
       holder = *found;
       // Reserved as a reply by a connection that isn't published: not a race of this flow.
-      const bool is_published =
-          Connection(found->number, arena_[found->number]).is_confirmed();
+      const bool is_published = Connection(found->number, arena_[found->number]).is_confirmed();
       return is_published ? Published::original_taken : Published::reply_taken;
     }
     if (!entry.reply_reserved) {
@@ -131,8 +132,8 @@ bool Tracker::join(packet::Packet& packet, Found winner, Time now) {
     // It would have been INVALID a moment later, but it is of this flow: it goes out.
     packet.ct.entry = winner.number;
     packet.ct.state = CtState::tracked;
-    packet.ct.info = winner.direction == Direction::reply ? CtInfo::established_reply
-                                                          : CtInfo::established;
+    packet.ct.info =
+        winner.direction == Direction::reply ? CtInfo::established_reply : CtInfo::established;
   }
   free_unconfirmed(before.entry);
   statistics_.clash_resolve.add();
@@ -182,7 +183,8 @@ bool Tracker::reserve_reply(std::uint32_t number, const Tuple& reply, Time now) 
     {
       const Index::Guard guard(index_, tag, old_tag);
       holder = index_.find_locked(tag, [&](Found f) { return is_holder(f, reply, number); });
-      // Held by another packet of this very flow: one of us will join the other when it is confirmed.
+      // Held by another packet of this very flow: one of us will join the other when it is
+      // confirmed.
       const bool is_same_flow = holder && arena_[holder->number].original == entry.original;
       if (!holder || is_same_flow) {
         has_room = is_same_flow || index_.insert(tag, mine, true);

@@ -20,13 +20,14 @@ struct alignas(64) Statistics {
   Counter early_drop;      // Unassured entries that went to make room.
   Counter error;           // ICMP errors that are about no connection.
   Counter search_restart;  // Look-ups that met a growing index.
-  Counter clash_resolve;   // Packets that lost the race to create their connection and went on with the winner.
+  Counter clash_resolve;   // Packets that lost the race to create their connection and went on with
+                           // the winner.
   Counter chain_too_long;  // Entries for which the index had no room within its bound.
   // weir's own.
   Counter created;
   Counter destroyed;
-  Counter refused;         // New connections refused because the table is full.
-  Counter events_lost;     // The ring was full.
+  Counter refused;      // New connections refused because the table is full.
+  Counter events_lost;  // The ring was full.
   std::array<Counter, static_cast<std::size_t>(Reason::count)> reasons;  // By Reason.
 };
 

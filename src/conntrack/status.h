@@ -4,8 +4,8 @@
 
 namespace weir::conntrack {
 
-/// Status bits of an entry: the kernel's IPS_* (<linux/netfilter/nf_conntrack_common.h>), as ctnetlink
-/// carries them.
+/// Status bits of an entry: the kernel's IPS_* (<linux/netfilter/nf_conntrack_common.h>), as
+/// ctnetlink carries them.
 namespace status {
 inline constexpr std::uint32_t kExpected = 1u << 0;
 inline constexpr std::uint32_t kSeenReply = 1u << 1;

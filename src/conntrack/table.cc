@@ -56,7 +56,8 @@ Table::Table(const TableOptions& options, Arena arena, Mapping index)
 
 Table::~Table() = default;
 
-/// What an engine before us has left in the arena: what was committed is there again, everything else is free.
+/// What an engine before us has left in the arena: what was committed is there again, everything
+/// else is free.
 void Table::recover(Time now) {
   std::uint32_t next_worker = 0;
   for (std::uint32_t number = 1; number < arena_.used_end(); ++number) {
@@ -72,8 +73,8 @@ void Table::recover(Time now) {
     entry.owner.store(static_cast<std::uint8_t>(tracker.worker_), std::memory_order_relaxed);
 
     const bool is_alive = entry.committed.load(std::memory_order_relaxed) != 0 &&
-                          (entry.hot.status & status::kDying) == 0 &&
-                          count() < max() && insert(number);
+                          (entry.hot.status & status::kDying) == 0 && count() < max() &&
+                          insert(number);
     if (!is_alive) {
       entry.committed.store(0, std::memory_order_relaxed);
       arena_.give(tracker.free_, number);
@@ -105,9 +106,7 @@ Result<void> Table::set_max(std::uint32_t max) {
   return {};
 }
 
-std::uint64_t Table::memory_bytes() const {
-  return arena_.memory_bytes() + index_.memory_bytes();
-}
+std::uint64_t Table::memory_bytes() const { return arena_.memory_bytes() + index_.memory_bytes(); }
 
 void Table::fault_ahead() {
   arena_.fault_ahead();
@@ -156,9 +155,8 @@ std::optional<Snapshot> Table::snapshot(std::uint32_t number, Time now) const {
     if (before % 2 == 0) {
       const Snapshot result = copy(number);
       if (entry.sequence.load(std::memory_order_acquire) == before) {
-        const bool is_alive =
-            (result.status & status::kDying) == 0 && result.deadline > now &&
-            entry.committed.load(std::memory_order_acquire) != 0;
+        const bool is_alive = (result.status & status::kDying) == 0 && result.deadline > now &&
+                              entry.committed.load(std::memory_order_acquire) != 0;
         return is_alive ? std::optional(result) : std::nullopt;
       }
     }

@@ -21,16 +21,16 @@ class Tracker;
 
 /// What a Table is made with.
 struct TableOptions {
-  std::uint32_t max = 262144;   // nf_conntrack_max: connections, unconfirmed ones included.
+  std::uint32_t max = 262144;  // nf_conntrack_max: connections, unconfirmed ones included.
   std::uint32_t workers = 1;
-  std::uint32_t controls = 4;   // Threads beside the workers that look at the table.
+  std::uint32_t controls = 4;     // Threads beside the workers that look at the table.
   std::size_t event_ring = 8192;  // Events a worker can have outstanding.
-  int arena_fd = -1;            // File or memfd for the entries, which a restarted engine may map again.
-  bool verify_checksums = true; // nf_conntrack_checksum
-  bool timestamps = true;       // nf_conntrack_timestamp
-  Duration wall_offset{};       // What to add to the clock to get the wall's, for time stamps.
+  int arena_fd = -1;  // File or memfd for the entries, which a restarted engine may map again.
+  bool verify_checksums = true;  // nf_conntrack_checksum
+  bool timestamps = true;        // nf_conntrack_timestamp
+  Duration wall_offset{};        // What to add to the clock to get the wall's, for time stamps.
   Timeouts timeouts{};
-  std::optional<HashKey> key{}; // For tests that need the same hashes twice.
+  std::optional<HashKey> key{};  // For tests that need the same hashes twice.
 };
 
 /// Told by any worker, amid its work, that a reply tuple which source NAT has chosen is free again.
@@ -47,8 +47,9 @@ class ReplyWatch {
 /// shared.
 class Table {
  public:
-  /// Errors: no memory; EINVAL when `max` is out of range or the file holds another layout. A file that was used
-  /// in this boot is recovered: what was published is there again, `now` decides what has expired.
+  /// Errors: no memory; EINVAL when `max` is out of range or the file holds another layout. A file
+  /// that was used in this boot is recovered: what was published is there again, `now` decides what
+  /// has expired.
   static Result<std::unique_ptr<Table>> create(const TableOptions& options, Time now);
   ~Table();
 
@@ -70,8 +71,9 @@ class Table {
   void set_wanted_events(std::uint32_t bits) { wanted_.store(bits, std::memory_order_relaxed); }
   std::uint32_t wanted_events() const { return wanted_.load(std::memory_order_relaxed); }
 
-  /// How to wake a worker that may sleep: it has mail, or is asked for room. Called from any thread; where there are no
-  /// threads it may do the worker's between-batch work itself. Set before workers start.
+  /// How to wake a worker that may sleep: it has mail, or is asked for room. Called from any
+  /// thread; where there are no threads it may do the worker's between-batch work itself. Set
+  /// before workers start.
   using Waker = void (*)(void* context, std::uint32_t worker);
   void set_waker(Waker waker, void* context) {
     waker_ = waker;

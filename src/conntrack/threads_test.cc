@@ -21,10 +21,11 @@ constexpr Time kStart = Time(1000s);
 constexpr std::uint32_t kWorkers = 2;
 
 std::unique_ptr<TestPacket> packet_of(std::uint16_t port, bool is_reply) {
-  return std::make_unique<TestPacket>(
-      is_reply ? wire::FrameSpec{.src = "198.51.100.1", .dst = "192.0.2.1", .src_port = 2000,
-                                 .dst_port = port}
-               : wire::FrameSpec{.src_port = port});
+  return std::make_unique<TestPacket>(is_reply ? wire::FrameSpec{.src = "198.51.100.1",
+                                                                 .dst = "192.0.2.1",
+                                                                 .src_port = 2000,
+                                                                 .dst_port = port}
+                                               : wire::FrameSpec{.src_port = port});
 }
 
 /// One worker's packets, tracked in batches as the pipeline does it.
@@ -110,12 +111,12 @@ TEST(Threads, TwoWorkersCreateTheSameConnectionsAndNoPacketIsLost) {
   EXPECT_EQ(counted, std::uint64_t{kFlows} * kRounds * kWorkers);
 }
 
-/// Flows come, expire and are deleted while the index grows, a control thread dumps and deletes, and another reads
-/// the events: every connection's events are NEW first and DESTROY last.
+/// Flows come, expire and are deleted while the index grows, a control thread dumps and deletes,
+/// and another reads the events: every connection's events are NEW first and DESTROY last.
 TEST(Threads, DumpAndDeleteWhilePacketsFlow) {
   constexpr int kRounds = 30;
-  auto table = std::move(
-      *Table::create({.max = 20000, .workers = kWorkers, .event_ring = 65536}, kStart));
+  auto table =
+      std::move(*Table::create({.max = 20000, .workers = kWorkers, .event_ring = 65536}, kStart));
   table->set_wanted_events(event::kNew | event::kDestroy);
   std::atomic<std::uint32_t> running{kWorkers};
   std::vector<std::thread> threads;
@@ -127,8 +128,8 @@ TEST(Threads, DumpAndDeleteWhilePacketsFlow) {
         for (int i = 0; i < kRounds; ++i) {
           std::vector<std::unique_ptr<TestPacket>> packets;
           for (std::uint16_t flow = 0; flow < 200; ++flow) {
-            packets.push_back(packet_of(static_cast<std::uint16_t>(1 + flow + i * 100),
-                                        number == 1));
+            packets.push_back(
+                packet_of(static_cast<std::uint16_t>(1 + flow + i * 100), number == 1));
           }
           worker.pass(packets, now);
           now += 5s;

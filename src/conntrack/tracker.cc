@@ -22,8 +22,8 @@ constexpr std::size_t kLanes = 4;
 
 using TupleWords = std::array<std::uint64_t, sizeof(Tuple) / 8>;
 
-/// The state that a tracker works on: a copy of the entry's, or a fresh one. UDP's is settled by the
-/// first packet, so only that one writes it back.
+/// The state that a tracker works on: a copy of the entry's, or a fresh one. UDP's is settled by
+/// the first packet, so only that one writes it back.
 struct States {
   UdpState udp;
   TcpState tcp;
@@ -50,7 +50,8 @@ Step dispatch(const packet::Packet& packet, const Tuple& original, const Sightin
     default:
       return track_generic(timeouts.generic);
   }
-  return {.outcome = Outcome::invalid, .reason = Reason::not_trackable};  // The other family's ICMP.
+  return {.outcome = Outcome::invalid,
+          .reason = Reason::not_trackable};  // The other family's ICMP.
 }
 
 CtInfo info_for(std::uint32_t status, Direction direction) {
@@ -217,8 +218,7 @@ bool Tracker::relate(packet::Packet& packet, const Work& work, Time now, BatchEn
   }
   packet.ct.entry = found->number;
   packet.ct.state = CtState::tracked;
-  packet.ct.info =
-      found->direction == Direction::reply ? CtInfo::related_reply : CtInfo::related;
+  packet.ct.info = found->direction == Direction::reply ? CtInfo::related_reply : CtInfo::related;
   return true;
 }
 
@@ -231,7 +231,8 @@ void Tracker::set_invalid(packet::Packet& packet, Reason reason, bool is_icmp_er
   packet.ct.reason = static_cast<std::uint8_t>(reason);
 }
 
-Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Found found, Time now) {
+Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Found found,
+                                 Time now) {
   Entry& entry = arena_[found.number];
   const auto way = static_cast<std::size_t>(found.direction);
   const bool is_tcp = tuple.protocol == protocol::kTcp;
@@ -261,8 +262,7 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
                           .expires_in = hot.deadline - now};
   States states{.udp = hot.udp, .tcp = {}};
   if (is_tcp) states.tcp = entry.tcp;
-  const Step step =
-      dispatch(packet, original, sighting, table_.options().timeouts, states);
+  const Step step = dispatch(packet, original, sighting, table_.options().timeouts, states);
 
   const bool belongs = step.outcome == Outcome::accept || step.outcome == Outcome::remove;
   packet.ct.reason = static_cast<std::uint8_t>(step.reason);
@@ -328,8 +328,8 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   if (!reply) return set_invalid(packet, Reason::icmp_not_a_beginning, false);
 
   States states{};
-  const Step step = dispatch(packet, tuple, {.now = now, .first = true},
-                             table_.options().timeouts, states);
+  const Step step =
+      dispatch(packet, tuple, {.now = now, .first = true}, table_.options().timeouts, states);
   if (step.outcome == Outcome::drop) {
     statistics_.drop.add();
     packet.drop = packet::Drop::conntrack_dropped;

@@ -20,34 +20,36 @@ namespace weir::conntrack {
 
 /// How confirm() ended.
 enum class Confirmed : std::uint8_t {
-  done,         // Nothing to do, or published. Send the packet.
-  lost_race,    // Another packet has created this connection meanwhile. The packet now refers to the winner's
-                // entry (and ours is gone): restore it to its original tuple, rewrite it by that entry's
-                // mapping, then call confirm() again and send it.
-  reply_taken,  // Another connection has the reply tuple, which was not reserved: let NAT choose another
-                // and call confirm() again, or discard.
-  no_room,      // The index has no room within its bound. Discard the packet (counted).
+  done,       // Nothing to do, or published. Send the packet.
+  lost_race,  // Another packet has created this connection meanwhile. The packet now refers to the
+              // winner's entry (and ours is gone): restore it to its original tuple, rewrite it by
+              // that entry's mapping, then call confirm() again and send it.
+  reply_taken,  // Another connection has the reply tuple, which was not reserved: let NAT choose
+                // another and call confirm() again, or discard.
+  no_room,  // The index has no room within its bound. Discard the packet (counted).
 };
 
 /// One worker's hand on the table. A worker calls, between online() and offline(), for each batch:
-/// serve_mailbox(), track(), the rest of the path with confirm() or discard() for every packet, then
-/// expire() and quiet(). Everything here is for the worker's own thread unless it says otherwise.
+/// serve_mailbox(), track(), the rest of the path with confirm() or discard() for every packet,
+/// then expire() and quiet(). Everything here is for the worker's own thread unless it says
+/// otherwise.
 class Tracker {
  public:
   Tracker(Table& table, std::uint32_t worker);
 
-  // -- The path ------------------------------------------------------------------------------------
+  // -- The path
+  // ------------------------------------------------------------------------------------
 
   /// Netfilter's conntrack at -200 (nf_conntrack_in) for every packet of `batch` whose state is
-  /// not_tracked_yet: sets Packet::ct. A packet that tracking drops gets Packet::drop and stays where it
-  /// is. A packet that may belong to a connection which an earlier packet of this batch has just begun
-  /// is moved to the end of `later`, in order: track it again when this batch is confirmed. Requires room
-  /// in `later`.
-  /// `verify` is false for packets from the host itself: their checksums are right by definition.
+  /// not_tracked_yet: sets Packet::ct. A packet that tracking drops gets Packet::drop and stays
+  /// where it is. A packet that may belong to a connection which an earlier packet of this batch
+  /// has just begun is moved to the end of `later`, in order: track it again when this batch is
+  /// confirmed. Requires room in `later`. `verify` is false for packets from the host itself: their
+  /// checksums are right by definition.
   void track(packet::Batch& batch, packet::Batch& later, bool verify = true);
 
-  /// The end of a packet's path (nf_conntrack_confirm): publishes the entry that the packet began, and
-  /// delivers the packet's events.
+  /// The end of a packet's path (nf_conntrack_confirm): publishes the entry that the packet began,
+  /// and delivers the packet's events.
   Confirmed confirm(packet::Packet& packet, Time now);
   /// For a packet that is dropped or stolen: frees an entry that it began, with its reservation.
   void discard(packet::Packet& packet);
@@ -56,16 +58,19 @@ class Tracker {
   Connection connection(const packet::Packet& packet) { return entry(packet.ct.entry); }
   Connection entry(std::uint32_t number);
 
-  // -- NAT -----------------------------------------------------------------------------------------
+  // -- NAT
+  // -----------------------------------------------------------------------------------------
 
-  /// Makes `reply` the reply tuple of an entry that isn't confirmed, and reserves it in the index, so
-  /// that no other connection gets it. An earlier reservation of the entry is released. False, and
-  /// nothing changed, when another connection has or has reserved it (counted as `found`), or there is no room.
+  /// Makes `reply` the reply tuple of an entry that isn't confirmed, and reserves it in the index,
+  /// so that no other connection gets it. An earlier reservation of the entry is released. False,
+  /// and nothing changed, when another connection has or has reserved it (counted as `found`), or
+  /// there is no room.
   [[nodiscard]] bool reserve_reply(std::uint32_t entry, const Tuple& reply, Time now);
   /// Whether a living connection other than `except` has this tuple or has reserved it.
   bool is_taken(const Tuple& tuple, std::uint32_t except, Time now);
 
-  // -- Changes by rules ------------------------------------------------------------------------------
+  // -- Changes by rules
+  // ------------------------------------------------------------------------------
 
   /// ct mark set: the event is added to the packet's.
   void set_mark(packet::Packet& packet, std::uint32_t mark);
@@ -75,11 +80,14 @@ class Tracker {
   /// Deletes a connection at once (masquerade flush, `ct` expressions): events and all.
   void remove(std::uint32_t entry, Time now);
 
-  // -- Between batches -------------------------------------------------------------------------------
+  // -- Between batches
+  // -------------------------------------------------------------------------------
 
-  /// Removes what has expired, at most `budget` entries, and takes memory back. Returns how many timers fired.
+  /// Removes what has expired, at most `budget` entries, and takes memory back. Returns how many
+  /// timers fired.
   std::size_t expire(Time now, std::size_t budget = 256);
-  /// When expire() has something to do at the latest; Time::max() for never. A sleeping worker wakes then.
+  /// When expire() has something to do at the latest; Time::max() for never. A sleeping worker
+  /// wakes then.
   Time next_deadline() const;
   /// Does what control threads have posted, at most `budget` changes.
   std::size_t serve_mailbox(Time now, std::size_t budget = 256);
@@ -88,10 +96,11 @@ class Tracker {
   void offline();
   void quiet();
 
-  // -- For control threads (see control.h, which most want instead) -----------------------------------
+  // -- For control threads (see control.h, which most want instead)
+  // -----------------------------------
 
-  /// Posts a change; false when the mailbox is full. `ticket` counts the posted changes: the change is
-  /// done when changes_done() has reached it. Any control thread; wake the worker afterwards.
+  /// Posts a change; false when the mailbox is full. `ticket` counts the posted changes: the change
+  /// is done when changes_done() has reached it. Any control thread; wake the worker afterwards.
   [[nodiscard]] bool post(const Change& change, std::uint64_t& ticket);
   std::uint64_t changes_done() const { return changes_done_.load(std::memory_order_acquire); }
   EventRing& events() { return events_; }
@@ -150,8 +159,8 @@ class Tracker {
   Arena::FreeList free_;
   TimingWheel assured_;
   TimingWheel unassured_;
-  // The dead that wait for their epoch, linked through Entry::link: those gathered now, and those whose
-  // tag has been taken.
+  // The dead that wait for their epoch, linked through Entry::link: those gathered now, and those
+  // whose tag has been taken.
   struct Limbo {
     std::uint32_t head = 0;
     std::uint64_t tag = 0;
@@ -161,12 +170,14 @@ class Tracker {
   Statistics statistics_;
   EventRing events_;
   Ring<Change> mailbox_{1024};
-  std::mutex post_lock_;      // Of control threads among themselves; guards `posted_` and pushing.
+  std::mutex post_lock_;  // Of control threads among themselves; guards `posted_` and pushing.
   std::uint64_t posted_ = 0;
   alignas(64) std::atomic<std::uint64_t> changes_done_{0};
-  // Entries of ours that other workers have killed, linked through Entry::link; they push, we take all.
+  // Entries of ours that other workers have killed, linked through Entry::link; they push, we take
+  // all.
   std::atomic<std::uint32_t> graveyard_{0};
-  // Entries of ours whose deadlines other workers have brought forward, linked through Entry::hastened.
+  // Entries of ours whose deadlines other workers have brought forward, linked through
+  // Entry::hastened.
   std::atomic<std::uint32_t> hastened_{0};
   // Unassured entries of ours that other workers ask us to drop, as the table is full.
   std::atomic<std::uint32_t> evictions_wanted_{0};

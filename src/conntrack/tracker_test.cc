@@ -186,8 +186,9 @@ TEST_F(TrackerTest, FlushAndDumpInSteps) {
   while (control_->dump(cursor, 7, now_, [&](const Snapshot&) { return ++shown, true; })) ++steps;
   EXPECT_EQ(shown, 50);
   EXPECT_GE(steps, 7);
-  EXPECT_EQ(control_->flush(now_, 0, [](const Snapshot& s) { return s.original.src_port.host() > 10; }),
-            40u);
+  EXPECT_EQ(
+      control_->flush(now_, 0, [](const Snapshot& s) { return s.original.src_port.host() > 10; }),
+      40u);
   EXPECT_EQ(table_->count(), 10u);
 }
 
@@ -402,8 +403,10 @@ TEST(EventReaderTest, HoldsAnEventBackUntilItsPredecessorIsThere) {
 }
 
 /// A TCP segment of one connection, from its client or its server.
-TestPacket segment(bool from_client, std::uint8_t flags, std::uint32_t sequence, std::uint32_t acknowledgment) {
-  wire::FrameSpec spec{.protocol = 6, .tcp_flags = flags, .sequence = sequence, .acknowledgment = acknowledgment};
+TestPacket segment(bool from_client, std::uint8_t flags, std::uint32_t sequence,
+                   std::uint32_t acknowledgment) {
+  wire::FrameSpec spec{
+      .protocol = 6, .tcp_flags = flags, .sequence = sequence, .acknowledgment = acknowledgment};
   if (!from_client) {
     std::swap(spec.src, spec.dst);
     std::swap(spec.src_port, spec.dst_port);

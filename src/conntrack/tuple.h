@@ -10,12 +10,12 @@
 
 namespace weir::conntrack {
 
-/// One direction of a connection, independent of layer 3: what the table is indexed by. Exactly 40 bytes
-/// without padding, so it hashes and compares as bytes.
+/// One direction of a connection, independent of layer 3: what the table is indexed by. Exactly 40
+/// bytes without padding, so it hashes and compares as bytes.
 ///
-/// `src_port` and `dst_port` carry what the transport identifies flows by: ports (TCP, UDP, UDPLite,
-/// SCTP, DCCP), or for ICMP and ICMPv6 queries the id in `src_port` and type << 8 | code in `dst_port`
-/// (network order, as the kernel's union nf_conntrack_man_proto), or GRE's key.
+/// `src_port` and `dst_port` carry what the transport identifies flows by: ports (TCP, UDP,
+/// UDPLite, SCTP, DCCP), or for ICMP and ICMPv6 queries the id in `src_port` and type << 8 | code
+/// in `dst_port` (network order, as the kernel's union nf_conntrack_man_proto), or GRE's key.
 struct Tuple {
   wire::Address src;
   wire::Address dst;

@@ -38,8 +38,8 @@ class RawSocket {
   weir_answer call(const weir_call& call, Bytes payload, netlink::Buffer& answer);
   void take(int from, void* into, std::size_t bytes) const;
 
-  Descriptor control_;
-  Descriptor data_;
+  FileDescriptor control_;
+  FileDescriptor data_;
   std::uint32_t frames_ = 0;
 };
 

@@ -251,7 +251,7 @@ std::vector<RecordedLine> read_recording(const std::string& name) {
 }
 
 RawSocket::RawSocket(const std::string& path) {
-  control_ = Descriptor(connect_to(path));
+  control_ = FileDescriptor(connect_to(path));
   Buffer secret;
   const weir_call hello{.operation = WEIR_HELLO,
                         .length = 0,
@@ -260,7 +260,7 @@ RawSocket::RawSocket(const std::string& path) {
                         .port_id = static_cast<std::uint32_t>(getpid()),
                         .groups = SOCK_RAW};
   const weir_answer answer = call(hello, {}, secret);
-  data_ = Descriptor(connect_to(path));
+  data_ = FileDescriptor(connect_to(path));
   const weir_call attach{.operation = WEIR_ATTACH,
                          .length = static_cast<std::uint32_t>(secret.size()),
                          .a = static_cast<std::uint32_t>(answer.result),

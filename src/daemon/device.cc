@@ -12,16 +12,19 @@ Result<std::unique_ptr<Device>> Device::open(const PortSettings& port, std::size
   auto device = std::make_unique<Device>();
   device->ifindex_ = if_nametoindex(port.device.c_str());
   if (device->ifindex_ == 0) {
-    return std::unexpected(Error{ENODEV, "port " + port.name + ": there is no device " + port.device + "; `ip link` lists them"});
+    return std::unexpected(Error{ENODEV, "port " + port.name + ": there is no device " +
+                                             port.device + "; `ip link` lists them"});
   }
-  auto wire = io::open_af_packet({.device = port.device, .ifindex = device->ifindex_, .queues = workers});
+  auto wire =
+      io::open_af_packet({.device = port.device, .ifindex = device->ifindex_, .queues = workers});
   if (!wire) return std::unexpected(wire.error());
   device->wire_ = std::move(*wire);
 
   auto tap = io::open_host_tap(device->ifindex_, workers);
   if (!tap) return std::unexpected(tap.error());
   device->tap_ = std::move(*tap);
-  auto hooks = io::HostHooks::attach({.port = port.device, .port_ifindex = device->ifindex_, .tap_ifindex = device->tap_.ifindex});
+  auto hooks = io::HostHooks::attach(
+      {.port = port.device, .port_ifindex = device->ifindex_, .tap_ifindex = device->tap_.ifindex});
   if (!hooks) return std::unexpected(hooks.error());
   device->hooks_ = std::move(*hooks);
   return device;
@@ -29,7 +32,8 @@ Result<std::unique_ptr<Device>> Device::open(const PortSettings& port, std::size
 
 std::vector<pipeline::PortQueues> Device::queues() const {
   std::vector<pipeline::PortQueues> queues;
-  for (std::size_t i = 0; i < wire_.size(); ++i) queues.push_back({wire_[i].get(), tap_.queues[i].get()});
+  for (std::size_t i = 0; i < wire_.size(); ++i)
+    queues.push_back({wire_[i].get(), tap_.queues[i].get()});
   return queues;
 }
 

@@ -14,8 +14,8 @@
 
 namespace weir::daemon {
 
-/// A network device in weir's hands: its queues, the host's side of it, and the programs that keep the
-/// kernel off. Closing it gives the device back to the host as it was.
+/// A network device in weir's hands: its queues, the host's side of it, and the programs that keep
+/// the kernel off. Closing it gives the device back to the host as it was.
 class Device {
  public:
   /// Errors: ENODEV when there is no such device; EPERM without rights, saying which.

@@ -30,7 +30,8 @@ Result<control::Principals> resolve_principals(const std::vector<std::string>& n
     } else if (const group* group = kind == "group" ? getgrnam(who.c_str()) : nullptr) {
       principals.gids.push_back(group->gr_gid);
     } else {
-      return std::unexpected(Error{EINVAL, "access: " + name + " is no user:NAME or group:NAME that exists"});
+      return std::unexpected(
+          Error{EINVAL, "access: " + name + " is no user:NAME or group:NAME that exists"});
     }
   }
   return principals;
@@ -71,7 +72,9 @@ Result<void> Gateway::open_control() {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(settings_.socket).parent_path(), error);
   auto control = engine::ControlPlane::open(
-      *engine_, {.socket_path = settings_.socket, .access = {.readers = *readers, .changers = *changers}}, boot_time);
+      *engine_,
+      {.socket_path = settings_.socket, .access = {.readers = *readers, .changers = *changers}},
+      boot_time);
   if (!control) return std::unexpected(control.error());
   control_ = std::move(*control);
 
@@ -79,14 +82,16 @@ Result<void> Gateway::open_control() {
   if (!mirror) return std::unexpected(mirror.error());
   mirror_ = std::move(*mirror);
   if (auto watched = control_->server().watch(mirror_->fd(), *this); !watched) return watched;
-  return control_->server().watch(engine_->neighbours().question_fd(), *this);  // turn() takes the questions.
+  return control_->server().watch(engine_->neighbours().question_fd(),
+                                  *this);  // turn() takes the questions.
 }
 
 Result<void> Gateway::open_ports() {
   for (const PortSettings& port : settings_.ports) {
     auto device = Device::open(port, settings_.workers);
     if (!device) return std::unexpected(device.error());
-    engine_->add_port({.name = port.name, .ifindex = (*device)->ifindex(), .queues = (*device)->queues()});
+    engine_->add_port(
+        {.name = port.name, .ifindex = (*device)->ifindex(), .queues = (*device)->queues()});
     spdlog::info("port {}: device {} by af_packet", port.name, port.device);
     devices_.push_back(std::move(*device));
   }
@@ -101,7 +106,10 @@ Result<void> Gateway::start_workers() {
     threads_.push_back(std::move(*thread));
   }
   engine_->conntrack().set_waker(
-      [](void* gateway, std::uint32_t worker) { static_cast<Gateway*>(gateway)->threads_[worker]->wake(); }, this);
+      [](void* gateway, std::uint32_t worker) {
+        static_cast<Gateway*>(gateway)->threads_[worker]->wake();
+      },
+      this);
   return {};
 }
 
@@ -110,7 +118,9 @@ Result<void> Gateway::load_rules() {
     spdlog::info("no rules yet: nothing is forwarded until `weir exec -- nft -f FILE` loads some");
     return {};
   }
-  if (auto loaded = engine::load_rules(settings_.socket, settings_.rules, [this] { turn(); }); !loaded) return loaded;
+  if (auto loaded = engine::load_rules(settings_.socket, settings_.rules, [this] { turn(); });
+      !loaded)
+    return loaded;
   engine_->open();
   spdlog::info("rules of {} loaded; forwarding", settings_.rules);
   return {};
@@ -143,20 +153,26 @@ void Gateway::open_gate_when_loaded() {
 }
 
 void Gateway::on_readable() {
-  if (auto read = mirror_->on_readable(boot_time()); !read) spdlog::error("routing: {}", read.error().text);
+  if (auto read = mirror_->on_readable(boot_time()); !read)
+    spdlog::error("routing: {}", read.error().text);
 }
 
 void Gateway::address_gone(const routing::InterfaceAddress& address) {
-  const std::size_t count = engine_->flush_masqueraded(address.ifindex, address.family, address.local, boot_time());
-  if (count > 0) spdlog::info("address {} is gone: {} masqueraded connections deleted", wire::to_string(address.local, address.family), count);
+  const std::size_t count =
+      engine_->flush_masqueraded(address.ifindex, address.family, address.local, boot_time());
+  if (count > 0)
+    spdlog::info("address {} is gone: {} masqueraded connections deleted",
+                 wire::to_string(address.local, address.family), count);
 }
 
 void Gateway::link_gone(const routing::Link& link, bool is_removed) {
   const std::size_t count = engine_->flush_masqueraded(link.ifindex, boot_time());
-  if (count > 0) spdlog::info("link {} is gone: {} masqueraded connections deleted", link.name, count);
+  if (count > 0)
+    spdlog::info("link {} is gone: {} masqueraded connections deleted", link.name, count);
   for (std::uint16_t port = 0; port < devices_.size(); ++port) {
     if (devices_[port] == nullptr || devices_[port]->ifindex() != link.ifindex) continue;
-    spdlog::warn("port {}: device {} is {}", settings_.ports[port].name, link.name, is_removed ? "gone" : "down");
+    spdlog::warn("port {}: device {} is {}", settings_.ports[port].name, link.name,
+                 is_removed ? "gone" : "down");
     if (is_removed) close_port(port);
   }
 }
@@ -186,7 +202,8 @@ void Gateway::reopen_port(std::uint16_t port) {
   devices_[port] = std::move(*device);
   engine_->set_port_ifindex(port, devices_[port]->ifindex());
   give_queues(port, devices_[port]->queues());
-  spdlog::info("port {}: device {} is back", settings_.ports[port].name, settings_.ports[port].device);
+  spdlog::info("port {}: device {} is back", settings_.ports[port].name,
+               settings_.ports[port].device);
 }
 
 void Gateway::give_queues(std::uint16_t port, const std::vector<pipeline::PortQueues>& queues) {

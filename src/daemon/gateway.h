@@ -24,8 +24,8 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   static Result<std::unique_ptr<Gateway>> open(const Settings& settings);
   ~Gateway() override;
 
-  /// Loads settings.rules, if there is such a file, and opens the gate. Without a file the gate opens with
-  /// the first rules that come over the socket.
+  /// Loads settings.rules, if there is such a file, and opens the gate. Without a file the gate
+  /// opens with the first rules that come over the socket.
   Result<void> load_rules();
 
   /// Serves until `stop_fd` (a signalfd) becomes readable.
@@ -48,7 +48,8 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   void address_gone(const routing::InterfaceAddress& address) override;
   void link_gone(const routing::Link& link, bool is_removed) override;
   void link_changed(const routing::Link& link) override;
-  void neighbour_changed(const routing::NeighbourKey& key, const routing::Neighbour& neighbour) override;
+  void neighbour_changed(const routing::NeighbourKey& key,
+                         const routing::Neighbour& neighbour) override;
   // control::Watcher
   void on_readable() override;
 

@@ -38,7 +38,9 @@ void RuleLog::write_out() {
     lost = std::exchange(lost_, 0);
   }
   for (const Line& line : lines) spdlog::log(level_of(line.level), "rule: {}", line.text);
-  if (lost > 0) spdlog::warn("rule: {} lines came too fast and were not written; limit the log rule's rate", lost);
+  if (lost > 0)
+    spdlog::warn("rule: {} lines came too fast and were not written; limit the log rule's rate",
+                 lost);
 }
 
 bool set_up_log(const std::string& level) {

@@ -9,8 +9,9 @@
 
 namespace weir::daemon {
 
-/// Lines of log expressions on their way from workers to weir's log. Workers only append, under a lock
-/// held for that; the control thread writes them out. Bounded: what comes too fast is counted as lost.
+/// Lines of log expressions on their way from workers to weir's log. Workers only append, under a
+/// lock held for that; the control thread writes them out. Bounded: what comes too fast is counted
+/// as lost.
 class RuleLog final : public rules::LogSink {
  public:
   void log(int level, std::string_view line) override;

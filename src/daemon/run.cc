@@ -7,24 +7,22 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/exit_code.h"
+#include "base/file_descriptor.h"
 #include "daemon/gateway.h"
 #include "daemon/log.h"
 #include "daemon/settings.h"
-#include "io/file_descriptor.h"
 
 namespace weir::daemon {
 namespace {
-
-constexpr int kDone = 0;
-constexpr int kRefused = 1;
-constexpr int kWrongUsage = 2;
 
 constexpr const char* kFooter =
     "Examples:\n"
     "  weir run --port lan=eth1 --port wan=eth0 --rules gateway.nft\n"
     "  weir run --config /etc/weir/weir.toml\n\n"
     "While it runs, the devices' IP packets are weir's; addresses, routes and neighbours stay the\n"
-    "kernel's. Nothing is forwarded before rules are loaded. SIGTERM or Ctrl-C ends it and gives the\n"
+    "kernel's. Nothing is forwarded before rules are loaded. SIGTERM or Ctrl-C ends it and gives "
+    "the\n"
     "devices back. Exit codes: 0 done, 1 refused, 2 wrong usage.";
 
 int refuse(const Error& error, int code) {
@@ -66,29 +64,36 @@ struct CommandLine {
 };
 
 void add_options(CLI::App& app, CommandLine& line) {
-  app.add_option("--port", line.ports, "a port: its name in weir and its network device; once for each")->type_name("NAME=DEVICE");
-  app.add_option("--port-driver", line.driver, "how ports are read: auto or af_packet (default: auto)");
+  app.add_option("--port", line.ports,
+                 "a port: its name in weir and its network device; once for each")
+      ->type_name("NAME=DEVICE");
+  app.add_option("--port-driver", line.driver,
+                 "how ports are read: auto or af_packet (default: auto)");
   app.add_option("--rules", line.rules, "the ruleset, a file for nft -f")->type_name("FILE");
-  app.add_option("--config", line.config, "a configuration file; the command line wins over it")->type_name("FILE.toml");
-  app.add_option("--socket", line.socket, "where tools reach the engine (default: /run/weir/weir.sock)")->type_name("PATH");
-  app.add_option("--workers", line.workers, "threads that forward packets (default: 1)")->check(CLI::Range(1, 64));
+  app.add_option("--config", line.config, "a configuration file; the command line wins over it")
+      ->type_name("FILE.toml");
+  app.add_option("--socket", line.socket,
+                 "where tools reach the engine (default: /run/weir/weir.sock)")
+      ->type_name("PATH");
+  app.add_option("--workers", line.workers, "threads that forward packets (default: 1)")
+      ->check(CLI::Range(1, 64));
   app.add_option("--log-level", line.log_level, "debug, info, warn or err (default: info)");
   app.footer(kFooter);
 }
 
 /// SIGTERM and SIGINT as a readable descriptor; blocked in every thread that starts later.
-io::FileDescriptor stop_signals() {
+FileDescriptor stop_signals() {
   sigset_t stop;
   sigemptyset(&stop);
   sigaddset(&stop, SIGTERM);
   sigaddset(&stop, SIGINT);
   sigprocmask(SIG_BLOCK, &stop, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  return io::FileDescriptor(signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK));
+  return FileDescriptor(signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 int run(const Settings& settings) {
-  const io::FileDescriptor stop = stop_signals();
+  const FileDescriptor stop = stop_signals();
   auto gateway = Gateway::open(settings);
   if (!gateway) return refuse(gateway.error(), kRefused);
   if (auto loaded = (*gateway)->load_rules(); !loaded) return refuse(loaded.error(), kRefused);
@@ -99,7 +104,10 @@ int run(const Settings& settings) {
 }  // namespace
 
 int run_main(int argc, char** argv) {
-  CLI::App app("Forwards packets between network ports: connection tracking, NAT and nf_tables rules in user space.", "weir run");
+  CLI::App app(
+      "Forwards packets between network ports: connection tracking, NAT and nf_tables rules in "
+      "user space.",
+      "weir run");
   CommandLine line;
   add_options(app, line);
   try {
@@ -109,7 +117,8 @@ int run_main(int argc, char** argv) {
   }
   const auto settings = line.settings();
   if (!settings) return refuse(settings.error(), kWrongUsage);
-  if (!set_up_log(settings->log_level)) return refuse({EINVAL, "there is no log level " + settings->log_level}, kWrongUsage);
+  if (!set_up_log(settings->log_level))
+    return refuse({EINVAL, "there is no log level " + settings->log_level}, kWrongUsage);
   return run(*settings);
 }
 

@@ -21,7 +21,9 @@ namespace {
 constexpr std::array<std::string_view, 2> kDrivers = {"auto", "af_packet"};
 constexpr std::uint16_t kMaxWorkers = 64;
 
-std::unexpected<Error> invalid(std::string text) { return std::unexpected(Error{EINVAL, std::move(text)}); }
+std::unexpected<Error> invalid(std::string text) {
+  return std::unexpected(Error{EINVAL, std::move(text)});
+}
 
 /// One table of the file: checks each key and its type, and names what is known when it isn't.
 class Section {
@@ -36,7 +38,8 @@ class Section {
     if (const auto read = node->value_exact<Stored<T>>(); read && fits<T>(*read)) {
       to = static_cast<T>(*read);
     } else {
-      error_ = fmt::format("line {}: {}{} must be {}", node->source().begin.line, name_, key, type_name<T>());
+      error_ = fmt::format("line {}: {}{} must be {}", node->source().begin.line, name_, key,
+                           type_name<T>());
     }
     return *this;
   }
@@ -47,7 +50,8 @@ class Section {
     if (node == nullptr || !error_.empty()) return *this;
     const toml::array* const list = node->as_array();
     if (list == nullptr || (!list->empty() && !list->is_homogeneous(toml::node_type::string))) {
-      error_ = fmt::format("line {}: {}{} must be a list of strings", node->source().begin.line, name_, key);
+      error_ = fmt::format("line {}: {}{} must be a list of strings", node->source().begin.line,
+                           name_, key);
       return *this;
     }
     to.clear();
@@ -72,8 +76,8 @@ class Section {
   Result<void> done() {
     for (const auto& [key, node] : table_) {
       if (error_.empty() && std::find(known_.begin(), known_.end(), key.str()) == known_.end()) {
-        error_ = fmt::format("line {}: unknown key {}{}; known are {}", node.source().begin.line, name_, key.str(),
-                             fmt::join(known_, ", "));
+        error_ = fmt::format("line {}: unknown key {}{}; known are {}", node.source().begin.line,
+                             name_, key.str(), fmt::join(known_, ", "));
       }
     }
     if (!error_.empty()) return invalid(error_);
@@ -111,26 +115,31 @@ Result<void> read_ports(const toml::table& ports, Settings& settings) {
   for (const auto& [name, node] : ports) {
     const toml::table* const table = node.as_table();
     if (table == nullptr) {
-      return invalid(fmt::format("line {}: ports.{} must be a table, e.g. [ports.{}] device = \"eth1\"",
-                                 node.source().begin.line, name.str(), name.str()));
+      return invalid(
+          fmt::format("line {}: ports.{} must be a table, e.g. [ports.{}] device = \"eth1\"",
+                      node.source().begin.line, name.str(), name.str()));
     }
     PortSettings port;
     port.name = name.str();
     Section section(*table, fmt::format("ports.{}.", port.name));
-    if (auto read = section.value("device", port.device).value("driver", port.driver).done(); !read) return read;
+    if (auto read = section.value("device", port.device).value("driver", port.driver).done(); !read)
+      return read;
     settings.ports.push_back(std::move(port));
   }
   return {};
 }
 
-/// toml++ 3.3 takes for granted what it should check of two things, and what it then does is undefined: the character
-/// that a table's name begins with, and letters beyond ASCII where it expects a key or a value.
+/// toml++ 3.3 takes for granted what it should check of two things, and what it then does is
+/// undefined: the character that a table's name begins with, and letters beyond ASCII where it
+/// expects a key or a value.
 Result<void> check_line(std::string_view line, std::size_t number) {
-  constexpr std::string_view kNameBegins = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-\"']";
+  constexpr std::string_view kNameBegins =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-\"']";
   const std::size_t begin = line.find_first_not_of(" \t");
   if (begin != std::string_view::npos && line[begin] == '[') {
     std::size_t name = line.find_first_not_of(" \t", begin + 1);
-    if (name != std::string_view::npos && line[name] == '[') name = line.find_first_not_of(" \t", name + 1);
+    if (name != std::string_view::npos && line[name] == '[')
+      name = line.find_first_not_of(" \t", name + 1);
     if (name == std::string_view::npos || kNameBegins.find(line[name]) == std::string_view::npos) {
       return invalid(fmt::format("line {}: the name of a table in brackets is missing", number));
     }
@@ -140,7 +149,8 @@ Result<void> check_line(std::string_view line, std::size_t number) {
     const char c = line[i];
     if (quote == 0 && c == '#') break;
     if (quote == 0 && static_cast<unsigned char>(c) >= 0x80) {
-      return invalid(fmt::format("line {}: characters beyond ASCII belong into quotes or a comment", number));
+      return invalid(
+          fmt::format("line {}: characters beyond ASCII belong into quotes or a comment", number));
     }
     if (quote == '"' && c == '\\') {
       ++i;
@@ -157,7 +167,8 @@ Result<void> check_lines(const std::string& path) {
   std::ifstream file(path);  // That it can't be read, toml++ says.
   std::size_t number = 0;
   for (std::string line; std::getline(file, line);) {
-    if (auto good = check_line(line, ++number); !good) return invalid(path + ": " + good.error().text);
+    if (auto good = check_line(line, ++number); !good)
+      return invalid(path + ": " + good.error().text);
   }
   return {};
 }
@@ -169,7 +180,8 @@ Result<void> read_config(const std::string& path, Settings& settings) {
   const toml::parse_result parsed = toml::parse_file(path);
   if (!parsed) {
     std::ostringstream text;
-    text << path << ": " << parsed.error().description() << " at line " << parsed.error().source().begin.line;
+    text << path << ": " << parsed.error().description() << " at line "
+         << parsed.error().source().begin.line;
     return invalid(text.str());
   }
   Section root(parsed.table(), "");
@@ -182,9 +194,14 @@ Result<void> read_config(const std::string& path, Settings& settings) {
                return Section(table, "conntrack.").value("max", settings.conntrack_max).done();
              })
       .table("log",
-             [&](const toml::table& table) { return Section(table, "log.").value("level", settings.log_level).done(); })
+             [&](const toml::table& table) {
+               return Section(table, "log.").value("level", settings.log_level).done();
+             })
       .table("access", [&](const toml::table& table) {
-        return Section(table, "access.").strings("readers", settings.readers).strings("changers", settings.changers).done();
+        return Section(table, "access.")
+            .strings("readers", settings.readers)
+            .strings("changers", settings.changers)
+            .done();
       });
   if (auto read = root.done(); !read) return invalid(path + ": " + read.error().text);
   return {};
@@ -202,19 +219,26 @@ Result<PortSettings> parse_port(const std::string& text) {
 }
 
 Result<void> check(const Settings& settings) {
-  if (settings.ports.empty()) return invalid("no ports: give at least one --port NAME=DEVICE, or [ports.NAME] in the configuration");
+  if (settings.ports.empty())
+    return invalid(
+        "no ports: give at least one --port NAME=DEVICE, or [ports.NAME] in the configuration");
   if (settings.workers == 0 || settings.workers > kMaxWorkers) {
     return invalid(fmt::format("workers must be 1 to {}", kMaxWorkers));
   }
-  if (settings.ports.size() > pipeline::kMaxPorts) return invalid(fmt::format("at most {} ports", pipeline::kMaxPorts));
+  if (settings.ports.size() > pipeline::kMaxPorts)
+    return invalid(fmt::format("at most {} ports", pipeline::kMaxPorts));
   std::set<std::string> names, devices;
   for (const PortSettings& port : settings.ports) {
-    if (!names.insert(port.name).second) return invalid(fmt::format("port {} is given twice", port.name));
+    if (!names.insert(port.name).second)
+      return invalid(fmt::format("port {} is given twice", port.name));
     if (port.device.empty()) return invalid(fmt::format("port {} has no device", port.name));
-    if (!devices.insert(port.device).second) return invalid(fmt::format("device {} is in two ports", port.device));
-    if (port.name.find('.') != std::string::npos) return invalid(fmt::format("port name {} must not contain a dot", port.name));
+    if (!devices.insert(port.device).second)
+      return invalid(fmt::format("device {} is in two ports", port.device));
+    if (port.name.find('.') != std::string::npos)
+      return invalid(fmt::format("port name {} must not contain a dot", port.name));
     if (std::find(kDrivers.begin(), kDrivers.end(), port.driver) == kDrivers.end()) {
-      return invalid(fmt::format("port {}: there is no driver {}; known are {}", port.name, port.driver, fmt::join(kDrivers, ", ")));
+      return invalid(fmt::format("port {}: there is no driver {}; known are {}", port.name,
+                                 port.driver, fmt::join(kDrivers, ", ")));
     }
   }
   return {};

@@ -29,7 +29,8 @@ TEST(Settings, AcceptsQuotesAndCommentsBeyondAscii) {
 
 TEST(Settings, RefusesWhatTheParserTakesForGranted) {
   Settings settings;
-  for (const char* text : {"[%access]\n", "[\nlog]\n", "[[[log]]]\n", "workers = 1\n[[ % ]]\n", "für = 1\n", "[ä]\n"}) {
+  for (const char* text : {"[%access]\n", "[\nlog]\n", "[[[log]]]\n", "workers = 1\n[[ % ]]\n",
+                           "für = 1\n", "[ä]\n"}) {
     const auto read = read_text(text, settings);
     ASSERT_FALSE(read) << text;
     EXPECT_NE(read.error().text.find("line "), std::string::npos) << read.error().text;

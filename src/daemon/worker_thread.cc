@@ -22,7 +22,7 @@ timespec to_timespec(Duration duration) {
 }  // namespace
 
 Result<std::unique_ptr<WorkerThread>> WorkerThread::start(pipeline::Worker& worker) {
-  io::FileDescriptor wake(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  FileDescriptor wake(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   if (!wake.is_open()) return std::unexpected(system_error("eventfd"));
   std::unique_ptr<WorkerThread> made(new WorkerThread(worker, std::move(wake)));
   made->thread_ = std::thread([thread = made.get()] { thread->loop(); });
@@ -64,7 +64,8 @@ void WorkerThread::sleep() {
 
   const Time now = boot_time();
   const Time deadline = worker_.next_deadline();
-  const Duration longest = deadline <= now ? Duration{} : std::min<Duration>(kLongestSleep, deadline - now);
+  const Duration longest =
+      deadline <= now ? Duration{} : std::min<Duration>(kLongestSleep, deadline - now);
   const timespec timeout = to_timespec(longest);
   ppoll(fds.data(), fds.size(), &timeout, nullptr);
 

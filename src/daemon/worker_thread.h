@@ -4,13 +4,13 @@
 #include <thread>
 
 #include "base/error.h"
-#include "io/file_descriptor.h"
+#include "base/file_descriptor.h"
 #include "pipeline/worker.h"
 
 namespace weir::daemon {
 
-/// The thread of one worker: takes turns while there is something to do, and sleeps otherwise, until a
-/// packet, a timer, or wake().
+/// The thread of one worker: takes turns while there is something to do, and sleeps otherwise,
+/// until a packet, a timer, or wake().
 class WorkerThread {
  public:
   /// Errors: what creating the wake-up descriptor says.
@@ -23,12 +23,13 @@ class WorkerThread {
   void run(std::function<void(pipeline::Worker&)> task);
 
  private:
-  WorkerThread(pipeline::Worker& worker, io::FileDescriptor wake) : worker_(worker), wake_(std::move(wake)) {}
+  WorkerThread(pipeline::Worker& worker, FileDescriptor wake)
+      : worker_(worker), wake_(std::move(wake)) {}
   void loop();
   void sleep();
 
   pipeline::Worker& worker_;
-  io::FileDescriptor wake_;
+  FileDescriptor wake_;
   std::atomic<bool> is_stopping_{false};
   std::thread thread_;
 };

@@ -12,13 +12,16 @@ constexpr Duration kEventWait = std::chrono::milliseconds(1);
 
 }  // namespace
 
-Result<std::unique_ptr<ControlPlane>> ControlPlane::open(Engine& engine, const control::Server::Options& options, std::function<Time()> now) {
+Result<std::unique_ptr<ControlPlane>> ControlPlane::open(Engine& engine,
+                                                         const control::Server::Options& options,
+                                                         std::function<Time()> now) {
   auto server = control::Server::open(options);
   if (!server) return std::unexpected(server.error());
   return std::unique_ptr<ControlPlane>(new ControlPlane(engine, std::move(*server), now));
 }
 
-ControlPlane::ControlPlane(Engine& engine, std::unique_ptr<control::Server> server, std::function<Time()> now)
+ControlPlane::ControlPlane(Engine& engine, std::unique_ptr<control::Server> server,
+                           std::function<Time()> now)
     : engine_(engine),
       server_(std::move(server)),
       nftables_(engine.rules(), *server_),
@@ -31,7 +34,8 @@ ControlPlane::ControlPlane(Engine& engine, std::unique_ptr<control::Server> serv
 }
 
 void ControlPlane::serve_once(Duration wait) {
-  if (engine_.conntrack().wanted_events() != 0) wait = std::min(wait, has_more_events_ ? Duration{} : kEventWait);
+  if (engine_.conntrack().wanted_events() != 0)
+    wait = std::min(wait, has_more_events_ ? Duration{} : kEventWait);
   server_->serve_once(wait);
   has_more_events_ = events_.publish(kEventBudget) == kEventBudget;
   engine_.control_turn();

@@ -12,12 +12,13 @@
 
 namespace weir::engine {
 
-/// The engine's nfnetlink side: the server with every subsystem, and the control thread's standing work.
-/// Whoever calls serve_once() is the control thread.
+/// The engine's nfnetlink side: the server with every subsystem, and the control thread's standing
+/// work. Whoever calls serve_once() is the control thread.
 class ControlPlane {
  public:
   /// `now` reads the engine's clock. Errors: EADDRINUSE when another engine serves this socket.
-  static Result<std::unique_ptr<ControlPlane>> open(Engine& engine, const control::Server::Options& options,
+  static Result<std::unique_ptr<ControlPlane>> open(Engine& engine,
+                                                    const control::Server::Options& options,
                                                     std::function<Time()> now = boot_time);
 
   control::Server& server() { return *server_; }

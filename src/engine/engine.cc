@@ -55,7 +55,8 @@ Engine::~Engine() { workers_.clear(); }
 
 std::uint16_t Engine::add_port(PortSpec port) {
   const auto number = static_cast<std::uint16_t>(ports_.size());
-  ports_.push_back({std::move(port.name), std::make_unique<pipeline::PortId>(port.ifindex), std::move(port.queues)});
+  ports_.push_back({std::move(port.name), std::make_unique<pipeline::PortId>(port.ifindex),
+                    std::move(port.queues)});
   shared_->ports.push_back(ports_.back().id.get());
   return number;
 }
@@ -87,14 +88,16 @@ void Engine::control_turn() {
 
 std::size_t Engine::flush_masqueraded(std::uint32_t ifindex, Time now) {
   conntrack::Control control(*conntrack_, control_participant());
-  return control.flush(now, 0, [&](const conntrack::Snapshot& c) { return nat::goes_with_link(c, ifindex); });
+  return control.flush(
+      now, 0, [&](const conntrack::Snapshot& c) { return nat::goes_with_link(c, ifindex); });
 }
 
-std::size_t Engine::flush_masqueraded(std::uint32_t ifindex, wire::Family family, const wire::Address& address,
-                                      Time now) {
+std::size_t Engine::flush_masqueraded(std::uint32_t ifindex, wire::Family family,
+                                      const wire::Address& address, Time now) {
   conntrack::Control control(*conntrack_, control_participant());
-  return control.flush(
-      now, 0, [&](const conntrack::Snapshot& c) { return nat::goes_with_address(c, ifindex, family, address); });
+  return control.flush(now, 0, [&](const conntrack::Snapshot& c) {
+    return nat::goes_with_address(c, ifindex, family, address);
+  });
 }
 
 }  // namespace weir::engine

@@ -22,27 +22,29 @@ namespace weir::engine {
 
 struct Options {
   std::uint16_t workers = 1;
-  pipeline::WorkerOptions worker;       // `number` is the engine's to set.
-  conntrack::TableOptions conntrack;    // `workers` and `controls` are the engine's to set.
+  pipeline::WorkerOptions worker;     // `number` is the engine's to set.
+  conntrack::TableOptions conntrack;  // `workers` and `controls` are the engine's to set.
   fragments::Limits fragments;
   pipeline::IcmpLimits icmp;
-  std::optional<HashKey> key{};    // For tests that need the same choices twice; else random.
-  rules::LogSink* log = nullptr;        // Where the log expression's lines go; null: nowhere. Outlives the engine.
+  std::optional<HashKey> key{};  // For tests that need the same choices twice; else random.
+  rules::LogSink* log =
+      nullptr;  // Where the log expression's lines go; null: nowhere. Outlives the engine.
 };
 
 /// A network port to give to the engine.
 struct PortSpec {
-  std::string name;                            // "lan"
-  std::uint32_t ifindex = 0;                   // Of its device, as routing knows it.
-  std::vector<pipeline::PortQueues> queues;    // One a worker; they outlive the engine or are replaced.
+  std::string name;           // "lan"
+  std::uint32_t ifindex = 0;  // Of its device, as routing knows it.
+  std::vector<pipeline::PortQueues>
+      queues;  // One a worker; they outlive the engine or are replaced.
 };
 
-/// weir without threads, sockets or devices: the table, the rules, the routes, the path, wired together.
-/// The daemon, replay, bench and the tests use this same object; they differ in what its ports are, where
-/// its routes come from, who calls its workers, and what the time is.
+/// weir without threads, sockets or devices: the table, the rules, the routes, the path, wired
+/// together. The daemon, replay, bench and the tests use this same object; they differ in what its
+/// ports are, where its routes come from, who calls its workers, and what the time is.
 ///
-/// Life: create(), add_port() for each, start(); then worker(i).turn() by one thread each, and control_turn()
-/// by one control thread. Whoever edits rules() or routing() is that control thread.
+/// Life: create(), add_port() for each, start(); then worker(i).turn() by one thread each, and
+/// control_turn() by one control thread. Whoever edits rules() or routing() is that control thread.
 class Engine final : public control::StatsSource {
  public:
   static Result<std::unique_ptr<Engine>> create(const Options& options, Time now);
@@ -54,7 +56,8 @@ class Engine final : public control::StatsSource {
   std::uint16_t add_port(PortSpec port);
   void start();
 
-  /// Lets packets through; until then all are dropped (fail closed). Called when rules have been loaded.
+  /// Lets packets through; until then all are dropped (fail closed). Called when rules have been
+  /// loaded.
   void open() { shared_->is_open.store(true, std::memory_order_release); }
   bool is_open() const { return shared_->is_open.load(std::memory_order_acquire); }
 
@@ -71,18 +74,22 @@ class Engine final : public control::StatsSource {
   std::size_t port_count() const { return ports_.size(); }
   const std::string& port_name(std::uint16_t port) const { return ports_[port].name; }
   std::uint32_t port_ifindex(std::uint16_t port) const;
-  /// The port's device has another index now, or other queues (null while it is away). The caller replaces
-  /// them on the workers too (pipeline::Output::replace).
+  /// The port's device has another index now, or other queues (null while it is away). The caller
+  /// replaces them on the workers too (pipeline::Output::replace).
   void set_port_ifindex(std::uint16_t port, std::uint32_t ifindex);
-  void replace_queues(std::uint16_t port, std::vector<pipeline::PortQueues> queues) { ports_[port].queues = std::move(queues); }
+  void replace_queues(std::uint16_t port, std::vector<pipeline::PortQueues> queues) {
+    ports_[port].queues = std::move(queues);
+  }
 
   /// The control thread's standing work: memory ahead of the workers. Every few milliseconds.
   void control_turn();
 
   /// Deletes the masqueraded connections that go with a link, or with an address of it
-  /// (nf_nat_masquerade's notifiers). On the control thread, while the workers run. Returns how many.
+  /// (nf_nat_masquerade's notifiers). On the control thread, while the workers run. Returns how
+  /// many.
   std::size_t flush_masqueraded(std::uint32_t ifindex, Time now);
-  std::size_t flush_masqueraded(std::uint32_t ifindex, wire::Family family, const wire::Address& address, Time now);
+  std::size_t flush_masqueraded(std::uint32_t ifindex, wire::Family family,
+                                const wire::Address& address, Time now);
 
   std::vector<control::Stat> stats() const override;
 

@@ -11,8 +11,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/file_descriptor.h"
 #include "base/preload_library.h"
-#include "io/file_descriptor.h"
 
 namespace weir::engine {
 namespace {
@@ -40,18 +40,18 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 /// A pipe whose read end is ours and doesn't block.
 struct Pipe {
-  io::FileDescriptor read_end;
-  io::FileDescriptor write_end;
+  FileDescriptor read_end;
+  FileDescriptor write_end;
 
   static Result<Pipe> make() {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return std::unexpected(system_error("pipe"));
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    return Pipe{io::FileDescriptor(ends[0]), io::FileDescriptor(ends[1])};
+    return Pipe{FileDescriptor(ends[0]), FileDescriptor(ends[1])};
   }
 };
 
-void drain(const io::FileDescriptor& from, std::string& into) {
+void drain(const FileDescriptor& from, std::string& into) {
   std::array<char, 4096> buffer;
   ssize_t got = 0;
   while ((got = read(from.get(), buffer.data(), buffer.size())) > 0)

@@ -9,10 +9,11 @@ using control::Stat;
 
 namespace {
 
-void add_path(std::vector<Stat>& stats, const std::vector<std::unique_ptr<pipeline::Worker>>& workers) {
+void add_path(std::vector<Stat>& stats,
+              const std::vector<std::unique_ptr<pipeline::Worker>>& workers) {
   struct Field {
     std::string_view name;
-    Counter pipeline::Counters::*counter;
+    Counter pipeline::Counters::* counter;
   };
   constexpr Field kFields[] = {
       {"received", &pipeline::Counters::received},
@@ -34,15 +35,19 @@ void add_path(std::vector<Stat>& stats, const std::vector<std::unique_ptr<pipeli
   }
 }
 
-void add_queue(std::vector<Stat>& stats, const std::string& prefix, const std::vector<const io::Queue*>& queues) {
+void add_queue(std::vector<Stat>& stats, const std::string& prefix,
+               const std::vector<const io::Queue*>& queues) {
   struct Field {
     std::string_view name;
-    Counter io::QueueCounters::*counter;
+    Counter io::QueueCounters::* counter;
   };
   constexpr Field kFields[] = {
-      {"rx_packets", &io::QueueCounters::rx_packets}, {"rx_bytes", &io::QueueCounters::rx_bytes},
-      {"rx_missed", &io::QueueCounters::rx_missed},   {"tx_packets", &io::QueueCounters::tx_packets},
-      {"tx_bytes", &io::QueueCounters::tx_bytes},     {"tx_failed", &io::QueueCounters::tx_failed},
+      {"rx_packets", &io::QueueCounters::rx_packets},
+      {"rx_bytes", &io::QueueCounters::rx_bytes},
+      {"rx_missed", &io::QueueCounters::rx_missed},
+      {"tx_packets", &io::QueueCounters::tx_packets},
+      {"tx_bytes", &io::QueueCounters::tx_bytes},
+      {"tx_failed", &io::QueueCounters::tx_failed},
   };
   for (const Field& field : kFields) {
     std::uint64_t sum = 0;
@@ -70,7 +75,8 @@ void add_conntrack(std::vector<Stat>& stats, const conntrack::Table& table) {
   stats.push_back({"conntrack.entries", table.count()});
   stats.push_back({"conntrack.max", table.max()});
   conntrack::StatisticsSnapshot sum;
-  for (std::uint32_t worker = 0; worker < table.workers(); ++worker) sum += table.statistics(worker);
+  for (std::uint32_t worker = 0; worker < table.workers(); ++worker)
+    sum += table.statistics(worker);
   const std::pair<std::string_view, std::uint64_t> fields[] = {
       {"found", sum.found},
       {"invalid", sum.invalid},
@@ -87,7 +93,8 @@ void add_conntrack(std::vector<Stat>& stats, const conntrack::Table& table) {
       {"refused", sum.refused},
       {"events_lost", sum.events_lost},
   };
-  for (const auto& [name, value] : fields) stats.push_back({fmt::format("conntrack.{}", name), value});
+  for (const auto& [name, value] : fields)
+    stats.push_back({fmt::format("conntrack.{}", name), value});
 }
 
 }  // namespace

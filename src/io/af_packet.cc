@@ -1,7 +1,8 @@
-// Receiving: a TPACKET_V2 ring of 2 KB frames, read without a system call. A longer packet (a GSO segment)
-// has TP_STATUS_COPY: its ring frame keeps the order, and the whole packet waits in the socket's receive
-// queue (PACKET_COPY_THRESH) for one recvmsg. V3's blocks would hold packets back until a timer fires, and
-// recvmmsg alone costs a copy through the socket buffer for every small packet.
+// Receiving: a TPACKET_V2 ring of 2 KB frames, read without a system call. A longer packet (a GSO
+// segment) has TP_STATUS_COPY: its ring frame keeps the order, and the whole packet waits in the
+// socket's receive queue (PACKET_COPY_THRESH) for one recvmsg. V3's blocks would hold packets back
+// until a timer fires, and recvmmsg alone costs a copy through the socket buffer for every small
+// packet.
 //
 // Sending: one sendmmsg a batch, each packet preceded by its virtio header.
 #include "io/af_packet.h"
@@ -17,7 +18,7 @@
 #include <atomic>
 #include <cerrno>
 
-#include "io/file_descriptor.h"
+#include "base/file_descriptor.h"
 #include "io/host_hooks.h"
 #include "io/virtio.h"
 #include "io/vlan.h"
@@ -32,7 +33,8 @@ constexpr int kSendRetries = 3;
 
 template <typename T>
 Result<void> set_option(int fd, int level, int name, const T& value, const char* what) {
-  if (setsockopt(fd, level, name, &value, sizeof value) != 0) return std::unexpected(system_error(what));
+  if (setsockopt(fd, level, name, &value, sizeof value) != 0)
+    return std::unexpected(system_error(what));
   return {};
 }
 
@@ -79,7 +81,8 @@ class Ring {
                               .tp_block_nr = static_cast<unsigned>(blocks),
                               .tp_frame_size = kFrameBytes,
                               .tp_frame_nr = static_cast<unsigned>(blocks * kFramesPerBlock)};
-    if (auto set = set_option(fd, SOL_PACKET, PACKET_RX_RING, request, "PACKET_RX_RING"); !set) return set;
+    if (auto set = set_option(fd, SOL_PACKET, PACKET_RX_RING, request, "PACKET_RX_RING"); !set)
+      return set;
     const std::size_t bytes = blocks * kBlockBytes;
     void* const at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (at == MAP_FAILED) return std::unexpected(system_error("mapping the receive ring"));
@@ -90,7 +93,9 @@ class Ring {
   }
 
   tpacket2_hdr& head() const { return *reinterpret_cast<tpacket2_hdr*>(at_ + next_ * kFrameBytes); }
-  bool has_frame() const { return (status().load(std::memory_order_acquire) & TP_STATUS_USER) != 0; }
+  bool has_frame() const {
+    return (status().load(std::memory_order_acquire) & TP_STATUS_USER) != 0;
+  }
   void prefetch_next() const {
     const std::size_t after = next_ + 1 == frames_ ? 0 : next_ + 1;
     __builtin_prefetch(at_ + after * kFrameBytes);
@@ -102,7 +107,9 @@ class Ring {
   }
 
  private:
-  std::atomic_ref<std::uint32_t> status() const { return std::atomic_ref<std::uint32_t>(head().tp_status); }
+  std::atomic_ref<std::uint32_t> status() const {
+    return std::atomic_ref<std::uint32_t>(head().tp_status);
+  }
 
   std::uint8_t* at_ = nullptr;
   std::size_t bytes_ = 0;
@@ -114,7 +121,8 @@ class AfPacketQueue final : public Queue {
  public:
   Result<void> open(const AfPacketOptions& options) {
     socket_ = FileDescriptor(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
-    if (!socket_.is_open()) return std::unexpected(system_error("AF_PACKET socket (needs CAP_NET_RAW)"));
+    if (!socket_.is_open())
+      return std::unexpected(system_error("AF_PACKET socket (needs CAP_NET_RAW)"));
     if (auto set = set_options(); !set) return set;
     if (auto set = attach_filter(fd()); !set) return set;
     if (auto mapped = ring_.map(fd(), options.ring_frames); !mapped) return mapped;
@@ -134,7 +142,8 @@ class AfPacketQueue final : public Queue {
     const bool is_first = group == 0;
     const std::uint32_t mode = PACKET_FANOUT_HASH | (is_first ? PACKET_FANOUT_FLAG_UNIQUEID : 0);
     const std::uint32_t argument = group | mode << 16;
-    if (auto set = set_option(fd(), SOL_PACKET, PACKET_FANOUT, argument, "PACKET_FANOUT"); !set) return set;
+    if (auto set = set_option(fd(), SOL_PACKET, PACKET_FANOUT, argument, "PACKET_FANOUT"); !set)
+      return set;
     if (!is_first) return {};
     std::uint32_t given = 0;
     socklen_t length = sizeof given;
@@ -217,8 +226,8 @@ class AfPacketQueue final : public Queue {
     return packet;
   }
 
-  /// The packet at the head of the receive queue; it is taken even without a buffer to put it in, for the
-  /// ring's next long frame stands for the next one.
+  /// The packet at the head of the receive queue; it is taken even without a buffer to put it in,
+  /// for the ring's next long frame stands for the next one.
   packet::Packet* receive_long(packet::Packet* packet, packet::Pool& pool) {
     VirtioHeader header;
     iovec parts[2] = {{&header, sizeof header}, {nullptr, 0}};
@@ -243,7 +252,8 @@ class AfPacketQueue final : public Queue {
         reinterpret_cast<const std::uint8_t*>(&head) + TPACKET_ALIGN(sizeof(tpacket2_hdr)));
     packet.link_type = static_cast<packet::LinkType>(address.sll_pkttype);
     if ((head.tp_status & TP_STATUS_VLAN_VALID) != 0) {
-      const std::uint16_t protocol = (head.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0 ? head.tp_vlan_tpid : ETH_P_8021Q;
+      const std::uint16_t protocol =
+          (head.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0 ? head.tp_vlan_tpid : ETH_P_8021Q;
       packet.vlan[0] = {Be16::from_host(protocol), head.tp_vlan_tci};
       packet.vlan_count = 1;
     }
@@ -267,9 +277,11 @@ class AfPacketQueue final : public Queue {
     std::size_t sent = 0;
     int retries = 0;
     while (sent < packets.size()) {
-      const int done = sendmmsg(fd(), messages + sent, static_cast<unsigned>(packets.size() - sent), MSG_DONTWAIT);
+      const int done = sendmmsg(fd(), messages + sent, static_cast<unsigned>(packets.size() - sent),
+                                MSG_DONTWAIT);
       if (done > 0) {
-        for (int i = 0; i < done; ++i) counters_.tx_bytes.add(packets[sent + static_cast<std::size_t>(i)]->length);
+        for (int i = 0; i < done; ++i)
+          counters_.tx_bytes.add(packets[sent + static_cast<std::size_t>(i)]->length);
         counters_.tx_packets.add(static_cast<std::uint64_t>(done));
         sent += static_cast<std::size_t>(done);
         retries = 0;
@@ -281,8 +293,8 @@ class AfPacketQueue final : public Queue {
     }
   }
 
-  /// The kernel's own count of what didn't fit into the ring; reading it resets it. A pending error (the
-  /// device went down) is read too, so that it doesn't keep a sleeper awake.
+  /// The kernel's own count of what didn't fit into the ring; reading it resets it. A pending error
+  /// (the device went down) is read too, so that it doesn't keep a sleeper awake.
   void read_kernel_drops() {
     if (++empty_reads_ % 64 != 1) return;
     tpacket_stats stats{};

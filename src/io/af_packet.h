@@ -11,8 +11,8 @@
 namespace weir::io {
 
 /// The queues of one device by AF_PACKET, for devices whose packets may be 64 KB segments with
-/// unfinished checksums (PACKET_VNET_HDR). Several queues share the device's packets by a hash of the
-/// flow that is the same in both directions (PACKET_FANOUT_HASH).
+/// unfinished checksums (PACKET_VNET_HDR). Several queues share the device's packets by a hash of
+/// the flow that is the same in both directions (PACKET_FANOUT_HASH).
 struct AfPacketOptions {
   std::string device;
   std::uint32_t ifindex = 0;

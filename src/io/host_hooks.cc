@@ -26,7 +26,8 @@ class TcHook {
     auto hook = hook_of(static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
     const int error = bpf_tc_hook_create(&hook);
     if (error != 0 && error != -EEXIST) {
-      return std::unexpected(Error{-error, fmt::format("clsact qdisc on device {}: {}", ifindex_, std::strerror(-error))});
+      return std::unexpected(Error{
+          -error, fmt::format("clsact qdisc on device {}: {}", ifindex_, std::strerror(-error))});
     }
     is_ours_ = is_ours_ || error == 0;
     return {};
@@ -34,11 +35,12 @@ class TcHook {
 
   Result<void> attach(bpf_tc_attach_point point, const bpf_program* program) {
     auto hook = hook_of(point);
-    LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = bpf_program__fd(program), .flags = BPF_TC_F_REPLACE,
-                        .handle = kFilterHandle, .priority = kFilterPriority);
+    LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = bpf_program__fd(program),
+                .flags = BPF_TC_F_REPLACE, .handle = kFilterHandle, .priority = kFilterPriority);
     if (const int error = bpf_tc_attach(&hook, &options); error != 0) {
-      return std::unexpected(Error{-error, fmt::format("tc program {} on device {}: {}", bpf_program__name(program),
-                                                       ifindex_, std::strerror(-error))});
+      return std::unexpected(
+          Error{-error, fmt::format("tc program {} on device {}: {}", bpf_program__name(program),
+                                    ifindex_, std::strerror(-error))});
     }
     return {};
   }
@@ -98,10 +100,13 @@ Result<Object> load_programs(const Constants& constants) {
 
   bpf_map* const rodata = bpf_object__find_map_by_name(object.get(), "weir_por.rodata");
   if (rodata == nullptr || bpf_map__set_initial_value(rodata, &constants, sizeof constants) != 0) {
-    return std::unexpected(Error{EINVAL, "the tc programs have no .rodata of the expected size; rebuild weir"});
+    return std::unexpected(
+        Error{EINVAL, "the tc programs have no .rodata of the expected size; rebuild weir"});
   }
   if (const int error = bpf_object__load(object.get()); error != 0) {
-    return std::unexpected(Error{-error, fmt::format("loading the tc programs: {} (needs CAP_BPF and CAP_NET_ADMIN)", std::strerror(-error))});
+    return std::unexpected(
+        Error{-error, fmt::format("loading the tc programs: {} (needs CAP_BPF and CAP_NET_ADMIN)",
+                                  std::strerror(-error))});
   }
   return object;
 }
@@ -137,7 +142,9 @@ class Attached final : public HostHooks {
 }  // namespace
 
 Result<std::unique_ptr<HostHooks>> HostHooks::attach(const Devices& devices) {
-  auto object = load_programs({.own_mark = kEngineMark, .tap_ifindex = devices.tap_ifindex, .port_ifindex = devices.port_ifindex});
+  auto object = load_programs({.own_mark = kEngineMark,
+                               .tap_ifindex = devices.tap_ifindex,
+                               .port_ifindex = devices.port_ifindex});
   if (!object) return std::unexpected(object.error());
   auto hooks = std::make_unique<Attached>(std::move(*object), devices);
   if (auto done = hooks->attach_all(); !done) return std::unexpected(done.error());

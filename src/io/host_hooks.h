@@ -8,14 +8,14 @@
 
 namespace weir::io {
 
-/// The fwmark of every frame that the engine sends or injects; the tc programs and the port's socket
-/// filter know it. Rules of the host must not use it.
+/// The fwmark of every frame that the engine sends or injects; the tc programs and the port's
+/// socket filter know it. Rules of the host must not use it.
 inline constexpr std::uint32_t kEngineMark = 0x77656972;  // "weir"
 
-/// weir's tc programs on one port and its TAP (bpf/port.bpf.c): they keep the kernel from the packets
-/// that weir takes and lead the host's own traffic through the engine. Attached by clsact, so they
-/// outlive the engine: after a crash nothing passes unfiltered. The destructor detaches them and
-/// removes the clsact qdisc when it was weir's.
+/// weir's tc programs on one port and its TAP (bpf/port.bpf.c): they keep the kernel from the
+/// packets that weir takes and lead the host's own traffic through the engine. Attached by clsact,
+/// so they outlive the engine: after a crash nothing passes unfiltered. The destructor detaches
+/// them and removes the clsact qdisc when it was weir's.
 class HostHooks {
  public:
   struct Devices {

@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "io/file_descriptor.h"
+#include "base/file_descriptor.h"
 #include "io/virtio.h"
 #include "io/vlan.h"
 
@@ -19,8 +19,9 @@ namespace weir::io {
 namespace {
 
 constexpr unsigned kOffloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-constexpr unsigned kUdpOffloads = 0x20 | 0x40;  // TUN_F_USO4 and USO6, missing from Debian 12's header.
-constexpr int kTapMtu = 65521;                  // The port's own MTU is what limits.
+constexpr unsigned kUdpOffloads =
+    0x20 | 0x40;                // TUN_F_USO4 and USO6, missing from Debian 12's header.
+constexpr int kTapMtu = 65521;  // The port's own MTU is what limits.
 
 class TapQueue final : public Queue {
  public:
@@ -86,7 +87,8 @@ Result<FileDescriptor> open_queue(const std::string& name, bool has_many) {
   if (!tap.is_open()) return std::unexpected(system_error("/dev/net/tun"));
   ifreq request{};
   std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
-  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (has_many ? IFF_MULTI_QUEUE : 0));
+  request.ifr_flags =
+      static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (has_many ? IFF_MULTI_QUEUE : 0));
   if (ioctl(tap.get(), TUNSETIFF, &request) != 0) {
     return std::unexpected(system_error("creating the TAP " + name + " (needs CAP_NET_ADMIN)"));
   }
@@ -100,7 +102,8 @@ Result<FileDescriptor> open_queue(const std::string& name, bool has_many) {
 void disable_ipv6(const std::string& name) {
   const std::string path = fmt::format("/proc/sys/net/ipv6/conf/{}/disable_ipv6", name);
   const FileDescriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (file.is_open() && write(file.get(), "1", 1) != 1) return;  // No IPv6 in this kernel: as wished.
+  if (file.is_open() && write(file.get(), "1", 1) != 1)
+    return;  // No IPv6 in this kernel: as wished.
 }
 
 Result<void> bring_up(const std::string& name) {
@@ -108,9 +111,11 @@ Result<void> bring_up(const std::string& name) {
   ifreq request{};
   std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
   request.ifr_mtu = kTapMtu;
-  if (ioctl(control.get(), SIOCSIFMTU, &request) != 0) return std::unexpected(system_error("MTU of " + name));
+  if (ioctl(control.get(), SIOCSIFMTU, &request) != 0)
+    return std::unexpected(system_error("MTU of " + name));
   request.ifr_flags = IFF_UP | IFF_NOARP;
-  if (ioctl(control.get(), SIOCSIFFLAGS, &request) != 0) return std::unexpected(system_error("bringing up " + name));
+  if (ioctl(control.get(), SIOCSIFFLAGS, &request) != 0)
+    return std::unexpected(system_error("bringing up " + name));
   return {};
 }
 

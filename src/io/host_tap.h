@@ -10,8 +10,9 @@
 
 namespace weir::io {
 
-/// The host's side of one port: a TAP that the host's own packets for that port come out of and that
-/// packets for the host are written to (HostHooks leads them). It exists as long as its queues.
+/// The host's side of one port: a TAP that the host's own packets for that port come out of and
+/// that packets for the host are written to (HostHooks leads them). It exists as long as its
+/// queues.
 struct HostTap {
   std::string device;
   std::uint32_t ifindex = 0;

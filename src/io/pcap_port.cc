@@ -23,12 +23,13 @@ std::string link_name(int dlt) {
 }
 
 /// With nanosecond precision libpcap keeps nanoseconds in tv_usec.
-/// Years outside 1970 to 2255, which only a broken pcapng can have, are brought inside: nanoseconds of
-/// any others don't fit.
+/// Years outside 1970 to 2255, which only a broken pcapng can have, are brought inside: nanoseconds
+/// of any others don't fit.
 Time time_of(const timeval& stamp) {
   constexpr time_t kLatest = 9'000'000'000;
   const auto seconds = std::chrono::seconds(std::clamp<time_t>(stamp.tv_sec, 0, kLatest));
-  return Time(seconds + std::chrono::nanoseconds(std::clamp<suseconds_t>(stamp.tv_usec, 0, 999'999'999)));
+  return Time(seconds +
+              std::chrono::nanoseconds(std::clamp<suseconds_t>(stamp.tv_usec, 0, 999'999'999)));
 }
 
 timeval stamp_of(Time time) {

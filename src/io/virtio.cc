@@ -16,20 +16,28 @@ using Type = packet::Gso::Type;
 
 Type read_type(std::uint8_t gso_type) {
   switch (gso_type & ~kGsoEcn) {
-    case kGsoTcp4: return Type::tcp4;
-    case kGsoTcp6: return Type::tcp6;
-    case kGsoUdp: return Type::udp;
-    default: return Type::none;
+    case kGsoTcp4:
+      return Type::tcp4;
+    case kGsoTcp6:
+      return Type::tcp6;
+    case kGsoUdp:
+      return Type::udp;
+    default:
+      return Type::none;
   }
 }
 
 std::uint8_t write_type(const packet::Gso& gso) {
   const std::uint8_t ecn = gso.has_ecn ? kGsoEcn : 0;
   switch (gso.type) {
-    case Type::tcp4: return kGsoTcp4 | ecn;
-    case Type::tcp6: return kGsoTcp6 | ecn;
-    case Type::udp: return kGsoUdp;
-    case Type::none: break;
+    case Type::tcp4:
+      return kGsoTcp4 | ecn;
+    case Type::tcp6:
+      return kGsoTcp6 | ecn;
+    case Type::udp:
+      return kGsoUdp;
+    case Type::none:
+      break;
   }
   return 0;
 }

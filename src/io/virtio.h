@@ -6,8 +6,8 @@
 
 namespace weir::io {
 
-/// struct virtio_net_hdr of the virtio specification 5.1.6, in the host's byte order, as AF_PACKET's
-/// PACKET_VNET_HDR and TAP's IFF_VNET_HDR carry it. (<linux/virtio_net.h> isn't C++.)
+/// struct virtio_net_hdr of the virtio specification 5.1.6, in the host's byte order, as
+/// AF_PACKET's PACKET_VNET_HDR and TAP's IFF_VNET_HDR carry it. (<linux/virtio_net.h> isn't C++.)
 struct VirtioHeader {
   std::uint8_t flags = 0;
   std::uint8_t gso_type = 0;

@@ -90,7 +90,8 @@ class Reservation final : public Claims {
 
   std::uint16_t random() override {
     const auto now = static_cast<std::uint64_t>(now_.time_since_epoch().count());
-    // By the tuple, not by the entry's number: what a batch or another worker does first changes nothing.
+    // By the tuple, not by the entry's number: what a batch or another worker does first changes
+    // nothing.
     const std::uint64_t tag = parts_.table.tag(tracker_.entry(entry_).original());
     return static_cast<std::uint16_t>(siphash13<3>(parts_.key, {now, tag, ++draws_}));
   }

@@ -11,9 +11,9 @@ namespace weir::packet {
 /// The most packets that a stage sees at once.
 inline constexpr std::size_t kBatchMax = 64;
 
-/// Up to 64 packets that go through the stages together so that their memory accesses overlap. Results
-/// never depend on how packets are batched. Does not own: whoever removes a packet hands it on or
-/// releases it to its pool.
+/// Up to 64 packets that go through the stages together so that their memory accesses overlap.
+/// Results never depend on how packets are batched. Does not own: whoever removes a packet hands it
+/// on or releases it to its pool.
 class Batch {
  public:
   Time now{};  // The one clock read of this batch.

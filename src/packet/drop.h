@@ -7,8 +7,8 @@
 
 namespace weir::packet {
 
-/// Why a packet went no further. Each has a counter a worker; `weir stats` prints them by name. Adding
-/// one: add it here and its name in kDropNames, in the same place.
+/// Why a packet went no further. Each has a counter a worker; `weir stats` prints them by name.
+/// Adding one: add it here and its name in kDropNames, in the same place.
 enum class Drop : std::uint8_t {
   none,
   // The header check (wire/, pipeline/).

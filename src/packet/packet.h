@@ -51,17 +51,21 @@ enum class CtInfo : std::uint8_t {
 /// Why there is no entry.
 enum class CtState : std::uint8_t { not_tracked_yet, tracked, invalid, untracked };
 
-/// The packet's reference to its conntrack entry. `entry` is the arena's number, valid within the epoch
-/// of the batch; zero means none.
+/// The packet's reference to its conntrack entry. `entry` is the arena's number, valid within the
+/// epoch of the batch; zero means none.
 struct CtRef {
   std::uint32_t entry = 0;
   CtInfo info = CtInfo::none;
   CtState state = CtState::not_tracked_yet;
-  std::uint8_t reason = 0;  // A conntrack::Reason: why it is INVALID, or had no effect on its entry.
-  std::uint8_t zone_directions = 3;  // For which directions `zone` holds, 1 << Direction; else zone 0.
-  std::uint16_t zone = 0;            // Template: what rules before tracking say (`ct zone set`).
-  std::uint32_t events = 0;          // What this packet did to its entry, 1 << IPCT_*.
-  bool is_reply() const { return info == CtInfo::established_reply || info == CtInfo::related_reply; }
+  std::uint8_t reason =
+      0;  // A conntrack::Reason: why it is INVALID, or had no effect on its entry.
+  std::uint8_t zone_directions =
+      3;                     // For which directions `zone` holds, 1 << Direction; else zone 0.
+  std::uint16_t zone = 0;    // Template: what rules before tracking say (`ct zone set`).
+  std::uint32_t events = 0;  // What this packet did to its entry, 1 << IPCT_*.
+  bool is_reply() const {
+    return info == CtInfo::established_reply || info == CtInfo::related_reply;
+  }
 };
 
 inline constexpr std::uint16_t kNoOffset = 0xffff;
@@ -69,15 +73,22 @@ inline constexpr std::uint16_t kNoOffset = 0xffff;
 /// The most pieces of which a datagram is put together again.
 inline constexpr std::uint16_t kMaxPieces = 256;
 
-/// How the frame was addressed on its link; the values are PACKET_HOST and so on of <linux/if_packet.h>.
-enum class LinkType : std::uint8_t { host = 0, broadcast = 1, multicast = 2, other_host = 3, outgoing = 4 };
+/// How the frame was addressed on its link; the values are PACKET_HOST and so on of
+/// <linux/if_packet.h>.
+enum class LinkType : std::uint8_t {
+  host = 0,
+  broadcast = 1,
+  multicast = 2,
+  other_host = 3,
+  outgoing = 4
+};
 
 /// One packet: a frame in a buffer of a Pool, and what the stages found out about it.
 ///
-/// The frame is `buffer[start .. start + length)`, from its Ethernet header on (link types without one
-/// get a zeroed Ethernet header from their port). Offsets count from the frame's first byte. A packet
-/// belongs to one worker at a time; everything in it is that worker's. Stages fill in the groups below
-/// from top to bottom. The pool resets all of it for every new packet (`reset()`).
+/// The frame is `buffer[start .. start + length)`, from its Ethernet header on (link types without
+/// one get a zeroed Ethernet header from their port). Offsets count from the frame's first byte. A
+/// packet belongs to one worker at a time; everything in it is that worker's. Stages fill in the
+/// groups below from top to bottom. The pool resets all of it for every new packet (`reset()`).
 struct Packet {
   // Storage (the pool's; constant for a packet's life but for start and length).
   std::uint8_t* buffer = nullptr;
@@ -88,25 +99,27 @@ struct Packet {
 
   // What the port says (io/).
   LinkType link_type = LinkType::host;
-  std::uint16_t in_port = 0;        // The port's number in the engine.
-  Time arrived{};                   // Capture time in replay, else the batch's clock.
+  std::uint16_t in_port = 0;  // The port's number in the engine.
+  Time arrived{};             // Capture time in replay, else the batch's clock.
   Checksum checksum = Checksum::unknown;
-  std::uint16_t csum_start = 0;     // Checksum::partial: where the sum begins, from the frame's start,
-  std::uint16_t csum_offset = 0;    // and where, from there, the result goes.
-  bool is_cut = false;              // A capture's snap length cut it; zeros stand for what is missing.
+  std::uint16_t csum_start = 0;  // Checksum::partial: where the sum begins, from the frame's start,
+  std::uint16_t csum_offset = 0;  // and where, from there, the result goes.
+  bool is_cut = false;  // A capture's snap length cut it; zeros stand for what is missing.
   Gso gso;
-  std::array<VlanTag, 2> vlan{};    // Tags, whether they came in the frame or out of band; the frame
-  std::uint8_t vlan_count = 0;      // itself holds none while weir has it: ports strip and restore.
+  std::array<VlanTag, 2> vlan{};  // Tags, whether they came in the frame or out of band; the frame
+  std::uint8_t vlan_count = 0;    // itself holds none while weir has it: ports strip and restore.
 
   // What the header check found (wire/, pipeline/).
   wire::Family family = wire::Family::none;
-  std::uint8_t l4_protocol = 0;     // After IPv6's extension headers. Of a later fragment: as said there.
-  bool is_fragment = false;         // Any piece of a fragmented datagram, before reassembly.
-  bool is_later_fragment = false;   // Has no transport header: fragment offset is not zero.
-  std::uint16_t l3_offset = 0;      // Always 14 today.
+  std::uint8_t l4_protocol =
+      0;                     // After IPv6's extension headers. Of a later fragment: as said there.
+  bool is_fragment = false;  // Any piece of a fragmented datagram, before reassembly.
+  bool is_later_fragment = false;  // Has no transport header: fragment offset is not zero.
+  std::uint16_t l3_offset = 0;     // Always 14 today.
   std::uint16_t l4_offset = 0;
-  std::uint32_t ip_length = 0;      // Bytes from l3_offset to the end of the datagram (padding excluded):
-                                    // IPv4's total length, IPv6's 40 + payload (so up to 65,575).
+  std::uint32_t ip_length =
+      0;  // Bytes from l3_offset to the end of the datagram (padding excluded):
+          // IPv4's total length, IPv6's 40 + payload (so up to 65,575).
 
   // Reassembly (fragments/): nonzero when this datagram came in pieces.
   std::uint16_t fragment_count = 0;      // Lengths of the pieces: piece_bytes().
@@ -121,10 +134,10 @@ struct Packet {
   std::uint32_t priority = 0;
   std::uint32_t in_ifindex = 0;
   std::uint32_t out_ifindex = 0;
-  wire::Address next_hop;           // Of next_hop_family; the destination itself when on link.
+  wire::Address next_hop;  // Of next_hop_family; the destination itself when on link.
   wire::Family next_hop_family = wire::Family::none;
-  std::uint16_t path_mtu = 0;       // MTU of the route that was chosen; zero before routing.
-  bool is_traced = false;           // `meta nftrace set 1`.
+  std::uint16_t path_mtu = 0;  // MTU of the route that was chosen; zero before routing.
+  bool is_traced = false;      // `meta nftrace set 1`.
   bool is_from_host = false;
   Drop drop = Drop::none;
 
@@ -145,8 +158,9 @@ struct Packet {
   std::uint32_t headroom() const { return start; }
   std::uint32_t tailroom() const { return capacity_bytes - start - length - 2U * fragment_count; }
 
-  /// Of a reassembled datagram: the bytes of payload that piece `i` (below fragment_count) brought, IP and
-  /// extension headers before the fragment header excluded. They are kept at the buffer's very end.
+  /// Of a reassembled datagram: the bytes of payload that piece `i` (below fragment_count) brought,
+  /// IP and extension headers before the fragment header excluded. They are kept at the buffer's
+  /// very end.
   std::uint16_t piece_bytes(std::size_t i) const {
     return load<std::uint16_t>(buffer + capacity_bytes - 2 * (i + 1));
   }

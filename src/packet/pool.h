@@ -13,12 +13,12 @@ namespace weir::packet {
 inline constexpr std::uint32_t kHeadroomBytes = 128;
 /// Frames up to this live in small buffers, longer ones (up to 64 KB segments) in large ones.
 inline constexpr std::uint32_t kSmallFrameBytes = 2048;
-/// The longest is IPv6's 40 + 65,535, with room for what a helper's rewrite adds and for the lengths of a
-/// reassembled datagram's pieces.
+/// The longest is IPv6's 40 + 65,535, with room for what a helper's rewrite adds and for the
+/// lengths of a reassembled datagram's pieces.
 inline constexpr std::uint32_t kLargeFrameBytes = 14 + 40 + 65535 + 512 + 2 * kMaxPieces;
 
-/// A fixed number of packets of each class, made once. Owned and used by one worker, without locks. A
-/// packet goes back to the pool that it came from.
+/// A fixed number of packets of each class, made once. Owned and used by one worker, without locks.
+/// A packet goes back to the pool that it came from.
 class Pool {
  public:
   Pool(std::size_t small_count, std::size_t large_count);
@@ -26,8 +26,8 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  /// A reset packet with room for `frame_bytes` behind the headroom; null when none is left or the frame
-  /// is longer than kLargeFrameBytes.
+  /// A reset packet with room for `frame_bytes` behind the headroom; null when none is left or the
+  /// frame is longer than kLargeFrameBytes.
   Packet* take(std::uint32_t frame_bytes);
   void release(Packet* packet);
 

@@ -9,7 +9,8 @@ namespace {
 
 bool has_ports(std::uint8_t protocol) {
   using namespace wire::protocol;
-  return protocol == kTcp || protocol == kUdp || protocol == kUdplite || protocol == kSctp || protocol == kDccp;
+  return protocol == kTcp || protocol == kUdp || protocol == kUdplite || protocol == kSctp ||
+         protocol == kDccp;
 }
 
 constexpr std::size_t kPortsBytes = 4;
@@ -17,7 +18,10 @@ constexpr std::size_t kPortsBytes = 4;
 }  // namespace
 
 routing::FlowKey flow_key(const packet::Packet& packet) {
-  routing::FlowKey key{.family = packet.family, .protocol = packet.l4_protocol, .iif = packet.in_ifindex, .mark = packet.mark};
+  routing::FlowKey key{.family = packet.family,
+                       .protocol = packet.l4_protocol,
+                       .iif = packet.in_ifindex,
+                       .mark = packet.mark};
   const std::uint8_t* const l3 = packet.frame() + packet.l3_offset;
   if (packet.family == wire::Family::ip) {
     const auto& ip = wire::at<wire::Ipv4>(l3);
@@ -30,7 +34,8 @@ routing::FlowKey flow_key(const packet::Packet& packet) {
     key.dst = ip6.dst_address();
     key.tos = ip6.traffic_class();
   }
-  if (has_ports(packet.l4_protocol) && !packet.is_later_fragment && packet.l4().size() >= kPortsBytes) {
+  if (has_ports(packet.l4_protocol) && !packet.is_later_fragment &&
+      packet.l4().size() >= kPortsBytes) {
     key.src_port = load<Be16>(packet.l4().data());
     key.dst_port = load<Be16>(packet.l4().data() + 2);
   }

@@ -8,7 +8,8 @@ namespace weir::pipeline {
 /// What the packet's route is looked up by. Requires: checked headers.
 routing::FlowKey flow_key(const packet::Packet& packet);
 
-/// What a local packet's first routing was based on. Rules or NAT that change it cause a second one.
+/// What a local packet's first routing was based on. Rules or NAT that change it cause a second
+/// one.
 struct RoutingBasis {
   packet::Packet* packet = nullptr;
   wire::Address src;

@@ -71,7 +71,8 @@ bool IcmpLimiter::allow(wire::Family family, const IcmpError& error,
   if (bucket.credit < interval) return false;
   bucket.credit -= interval;
 
-  all_credit_ -= token * (next_random() % 3);  // May owe one, or the average would be less than one.
+  all_credit_ -=
+      token * (next_random() % 3);  // May owe one, or the average would be less than one.
   return true;
 }
 

@@ -11,8 +11,8 @@
 
 namespace weir::pipeline {
 
-/// The queues of one port that a worker uses; it doesn't own them. `host` is null where there is no host:
-/// replay, tests, bench.
+/// The queues of one port that a worker uses; it doesn't own them. `host` is null where there is no
+/// host: replay, tests, bench.
 struct PortQueues {
   io::Queue* wire = nullptr;
   io::Queue* host = nullptr;
@@ -23,8 +23,12 @@ class Output {
  public:
   explicit Output(std::vector<PortQueues> ports);
 
-  void to_wire(std::uint16_t port, packet::Packet* packet) { ports_[port].to_wire.push_back(packet); }
-  void to_host(std::uint16_t port, packet::Packet* packet) { ports_[port].to_host.push_back(packet); }
+  void to_wire(std::uint16_t port, packet::Packet* packet) {
+    ports_[port].to_wire.push_back(packet);
+  }
+  void to_host(std::uint16_t port, packet::Packet* packet) {
+    ports_[port].to_host.push_back(packet);
+  }
   bool has_host(std::uint16_t port) const { return ports_[port].queues.host != nullptr; }
 
   /// Sends everything; all packets go back to the pool.

@@ -1,12 +1,13 @@
-// The packet's path. Read it from top to bottom: it is netfilter's order (enum nf_ip_hook_priorities), and
-// docs/PACKET_PATH.md tells the same story in prose. Chains of rules may stand at any priority; the fixed
-// stages stand where netfilter has them, and `run_chains` runs whatever lies between two of them.
+// The packet's path. Read it from top to bottom: it is netfilter's order (enum
+// nf_ip_hook_priorities), and docs/PACKET_PATH.md tells the same story in prose. Chains of rules
+// may stand at any priority; the fixed stages stand where netfilter has them, and `run_chains` runs
+// whatever lies between two of them.
 //
-// A stage takes a batch and leaves in it the packets that go on. Every other packet has then been dropped,
-// held, or put into another batch: none is lost on the way, and none is in two places.
+// A stage takes a batch and leaves in it the packets that go on. Every other packet has then been
+// dropped, held, or put into another batch: none is lost on the way, and none is in two places.
 //
-// Answers of weir's own (ICMP errors, TCP resets) are made where they are needed and wait in `generated_`
-// until the batch that caused them is done; then they walk the host's way out.
+// Answers of weir's own (ICMP errors, TCP resets) are made where they are needed and wait in
+// `generated_` until the batch that caused them is done; then they walk the host's way out.
 #include "pipeline/path.h"
 
 #include <algorithm>
@@ -69,7 +70,8 @@ void Path::set_time(Time now, Duration wall) {
   context_.wall = wall;
 }
 
-// From a port -----------------------------------------------------------------------------------------
+// From a port
+// -----------------------------------------------------------------------------------------
 
 void Path::from_wire(Batch& batch) {
   counters_.received.add(batch.size());
@@ -117,7 +119,8 @@ void Path::input(Batch& batch) {
   for (Packet* packet : batch) deliver(packet);
 }
 
-// From the host ---------------------------------------------------------------------------------------
+// From the host
+// ---------------------------------------------------------------------------------------
 
 void Path::from_host(Batch& batch) {
   counters_.from_host.add(batch.size());
@@ -148,7 +151,8 @@ void Path::output_hooks(Batch& batch) {
   } while (!batch.is_empty());
 }
 
-/// Sends weir's own answers, each batch of them like packets of the host; an answer never leads to another.
+/// Sends weir's own answers, each batch of them like packets of the host; an answer never leads to
+/// another.
 void Path::from_self() {
   while (!generated_.empty()) {
     Batch batch;
@@ -165,7 +169,8 @@ void Path::from_self() {
   dead_.clear();
 }
 
-// The way out that all have in common -----------------------------------------------------------------
+// The way out that all have in common
+// -----------------------------------------------------------------
 
 void Path::postrouting(Batch& batch) {
   run_chains(batch, Hook::postrouting, priority::kFirst, priority::kNatSrc);
@@ -175,7 +180,8 @@ void Path::postrouting(Batch& batch) {
   for (Packet* packet : batch) transmit(packet);
 }
 
-// Timers ----------------------------------------------------------------------------------------------
+// Timers
+// ----------------------------------------------------------------------------------------------
 
 void Path::poll() {
   begin_batch();
@@ -200,11 +206,13 @@ void Path::sweep_fragments() {
 
 Time Path::next_deadline() const {
   const Time held = pending_.next_deadline();
-  const Time sweep = shared_.reassembly.counters().memory_used_bytes > 0 ? next_fragment_sweep_ : Time::max();
+  const Time sweep =
+      shared_.reassembly.counters().memory_used_bytes > 0 ? next_fragment_sweep_ : Time::max();
   return std::min(held == Time{} ? Time::max() : held, sweep);
 }
 
-// The stages ------------------------------------------------------------------------------------------
+// The stages
+// ------------------------------------------------------------------------------------------
 
 void Path::begin_batch() {
   ruleset_ = shared_.ruleset.running();
@@ -225,7 +233,8 @@ void Path::check(Batch& batch) {
 }
 
 void Path::ingress(Batch& batch) {
-  if (ruleset_->has_chains(rules::Family::netdev, Hook::ingress, priority::kFirst, priority::kLast)) {
+  if (ruleset_->has_chains(rules::Family::netdev, Hook::ingress, priority::kFirst,
+                           priority::kLast)) {
     run_chains(batch, Hook::ingress, priority::kFirst, priority::kLast);
   }
 }
@@ -235,7 +244,8 @@ void Path::defragment(Batch& batch) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
     Packet* packet = batch[i];
     if (packet->is_fragment) {
-      // The two directions through the host must not mix: the kernel's IP_DEFRAG_CONNTRACK_IN and _OUT.
+      // The two directions through the host must not mix: the kernel's IP_DEFRAG_CONNTRACK_IN and
+      // _OUT.
       const std::uint16_t user = packet->is_from_host ? 1 : 0;
       Drop why = Drop::none;
       packet = shared_.reassembly.gather(packet, user, now_, pool_, why);
@@ -246,8 +256,8 @@ void Path::defragment(Batch& batch) {
   batch.shrink_to(kept);
 }
 
-/// Finds each packet's connection or begins one. A packet that may belong to a connection which an earlier
-/// packet of this batch has just begun waits in `later`.
+/// Finds each packet's connection or begins one. A packet that may belong to a connection which an
+/// earlier packet of this batch has just begun waits in `later`.
 void Path::track(Batch& batch, Batch& later) {
   batch.now = now_;
   tracker_.track(batch, later);
@@ -272,7 +282,8 @@ void Path::route(Batch& batch, Batch& local) {
       return false;
     }
     if (may.forwarding == Forwarding::host_only) {
-      if (may.needs_scope_error) answer(*packet, wire::icmpv6::kUnreachable, wire::icmpv6::kBeyondScope);
+      if (may.needs_scope_error)
+        answer(*packet, wire::icmpv6::kUnreachable, wire::icmpv6::kBeyondScope);
       return drop(packet, packet->drop), false;
     }
     if (decision.action == Action::drop) {
@@ -284,13 +295,15 @@ void Path::route(Batch& batch, Batch& local) {
   });
 }
 
-/// What a router does before the forward hook: TTL, size, options (RFC 1812 section 5.3, ip_forward).
+/// What a router does before the forward hook: TTL, size, options (RFC 1812 section 5.3,
+/// ip_forward).
 void Path::prepare_forward(Batch& batch) {
   keep(batch, [&](Packet* packet) {
     const bool is_ip = packet->family == wire::Family::ip;
     std::uint8_t& ttl = packet->frame()[packet->l3_offset + (is_ip ? 8 : 7)];
     if (ttl <= 1) {
-      answer(*packet, is_ip ? wire::icmp::kTimeExceeded : wire::icmpv6::kTimeExceeded, wire::icmp::kTtlExceeded);
+      answer(*packet, is_ip ? wire::icmp::kTimeExceeded : wire::icmpv6::kTimeExceeded,
+             wire::icmp::kTtlExceeded);
       return drop(packet, Drop::ttl_exceeded), false;
     }
     if (!check_size(*packet)) return drop(packet, Drop::too_big), false;
@@ -303,11 +316,12 @@ void Path::prepare_forward(Batch& batch) {
   });
 }
 
-/// The local packet's second routing (ip_route_me_harder): when rules or NAT have changed what the first
-/// one was based on.
+/// The local packet's second routing (ip_route_me_harder): when rules or NAT have changed what the
+/// first one was based on.
 void Path::route_again(Batch& batch, std::span<const RoutingBasis> before) {
   keep(batch, [&](Packet* packet) {
-    while (before.front().packet != packet) before = before.subspan(1);  // Some have gone meanwhile.
+    while (before.front().packet != packet)
+      before = before.subspan(1);  // Some have gone meanwhile.
     if (before.front().is_still_true()) return true;
     routing::FlowKey key = flow_key(*packet);
     key.iif = 0;
@@ -323,13 +337,17 @@ void Path::confirm(Batch& batch) {
   keep(batch, [&](Packet* packet) {
     for (int attempt = 0; attempt < kConfirmAttempts; ++attempt) {
       switch (tracker_.confirm(*packet, now_)) {
-        case Confirmed::done: return true;
-        case Confirmed::no_room: return drop(packet, Drop::conntrack_table_full), false;
+        case Confirmed::done:
+          return true;
+        case Confirmed::no_room:
+          return drop(packet, Drop::conntrack_table_full), false;
         case Confirmed::reply_taken:
-          if (!shared_.nat.settle_clash(tracker_, *packet, now_)) return drop(packet, packet->drop), false;
+          if (!shared_.nat.settle_clash(tracker_, *packet, now_))
+            return drop(packet, packet->drop), false;
           break;
         case Confirmed::lost_race:
-          if (!shared_.nat.restore_loser(tracker_, *packet)) return drop(packet, packet->drop), false;
+          if (!shared_.nat.restore_loser(tracker_, *packet))
+            return drop(packet, packet->drop), false;
       }
     }
     return drop(packet, Drop::nat_no_tuple), false;

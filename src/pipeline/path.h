@@ -21,9 +21,9 @@
 
 namespace weir::pipeline {
 
-/// The packet's path through netfilter's stages, for one worker: path.cc reads from top to bottom. Works
-/// on batches; whatever a batch leads to (sent, held, dropped and released, generated) is done when a
-/// function returns, but for the sending itself, which Output::flush does.
+/// The packet's path through netfilter's stages, for one worker: path.cc reads from top to bottom.
+/// Works on batches; whatever a batch leads to (sent, held, dropped and released, generated) is
+/// done when a function returns, but for the sending itself, which Output::flush does.
 class Path final : public rules::RejectSender, private routing::PendingSink {
  public:
   struct Parts {
@@ -93,7 +93,8 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
   void drop(packet::Packet* packet, packet::Drop reason);
 
   // Answers of weir's own: path_answers.cc.
-  void answer(const packet::Packet& about, std::uint8_t type, std::uint8_t code, std::uint32_t rest = 0);
+  void answer(const packet::Packet& about, std::uint8_t type, std::uint8_t code,
+              std::uint32_t rest = 0);
   void answer_no_route(const packet::Packet& about, packet::Drop reason);
   void answer_too_big(const packet::Packet& about);
   void emit(packet::Packet* packet, const packet::Packet& about, const routing::Route& back);
@@ -118,7 +119,8 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
   IcmpLimiter icmp_limiter_;
   Time next_fragment_sweep_{};
   std::vector<packet::Packet*> generated_;  // Answers of weir's own that wait for their turn.
-  std::vector<packet::Packet*> dead_;       // Dropped packets whose entries those answers still refer to.
+  std::vector<packet::Packet*>
+      dead_;  // Dropped packets whose entries those answers still refer to.
 };
 
 }  // namespace weir::pipeline

@@ -21,7 +21,8 @@ routing::FlowKey key_back(const Packet& about) {
 void Path::answer(const Packet& about, std::uint8_t type, std::uint8_t code, std::uint32_t rest) {
   const routing::FlowKey key = key_back(about);
   routing::Route back;
-  const IcmpError error{.type = type, .code = code, .rest = rest, .source = view_->icmp_source(key, back)};
+  const IcmpError error{
+      .type = type, .code = code, .rest = rest, .source = view_->icmp_source(key, back)};
   if (!back.is_found() || error.source.is_zero() || !may_answer(about, error)) return;
   if (!icmp_limiter_.allow(about.family, error, key.src, now_)) return counters_.icmp_limited.add();
   if (Packet* const packet = make_icmp_error(about, error, pool_)) emit(packet, about, back);
@@ -53,7 +54,9 @@ void Path::answer_too_big(const Packet& about) {
   }
 }
 
-void Path::reject_icmp(Packet& about, std::uint8_t type, std::uint8_t code) { answer(about, type, code); }
+void Path::reject_icmp(Packet& about, std::uint8_t type, std::uint8_t code) {
+  answer(about, type, code);
+}
 
 void Path::reject_tcp_reset(Packet& about) {
   routing::FlowKey key = flow_key(about);
@@ -68,7 +71,8 @@ void Path::reject_tcp_reset(Packet& about) {
   // It belongs to the connection that it ends, in the other direction (nf_ct_attach).
   packet->ct = about.ct;
   if (about.ct.entry != 0) {
-    packet->ct.info = about.ct.is_reply() ? packet::CtInfo::established : packet::CtInfo::established_reply;
+    packet->ct.info =
+        about.ct.is_reply() ? packet::CtInfo::established : packet::CtInfo::established_reply;
   }
   emit(packet, about, back);
 }

@@ -18,7 +18,8 @@ Drop reason_for(const rules::HookVerdict& verdict, Drop said) {
 
 /// Which end of a connection a hook translates (the kernel's HOOK2MANIP).
 constexpr nat::Manip manip_at(rules::Hook hook) {
-  return hook == rules::Hook::prerouting || hook == rules::Hook::output ? nat::Manip::dst : nat::Manip::src;
+  return hook == rules::Hook::prerouting || hook == rules::Hook::output ? nat::Manip::dst
+                                                                        : nat::Manip::src;
 }
 
 }  // namespace
@@ -34,9 +35,12 @@ void Path::run_chains(Batch& batch, rules::Hook hook, std::int32_t from, std::in
     Packet* const packet = batch[i];
     context_.packet = packet;
     rules::HookVerdict verdict;
-    if (packet->family == wire::Family::ip6 ? has_ip6 : has_ip) verdict = ruleset_->run(context_, from, until);
-    // Nobody takes packets out of the engine yet: `queue bypass` lets them go on, plain `queue` drops.
-    if (verdict.is_accept() || (verdict.code == rules::VerdictCode::queue && verdict.queue_bypass)) {
+    if (packet->family == wire::Family::ip6 ? has_ip6 : has_ip)
+      verdict = ruleset_->run(context_, from, until);
+    // Nobody takes packets out of the engine yet: `queue bypass` lets them go on, plain `queue`
+    // drops.
+    if (verdict.is_accept() ||
+        (verdict.code == rules::VerdictCode::queue && verdict.queue_bypass)) {
       batch[kept++] = packet;
     } else {
       drop(packet, reason_for(verdict, packet->drop));
@@ -57,8 +61,8 @@ void Path::translate(Batch& batch, rules::Hook hook) {
   batch.shrink_to(kept);
 }
 
-/// nf_nat_inet_fn: a connection's first packet asks the nat chains, every packet is rewritten by what the
-/// connection was given. False when it is to be dropped.
+/// nf_nat_inet_fn: a connection's first packet asks the nat chains, every packet is rewritten by
+/// what the connection was given. False when it is to be dropped.
 bool Path::translate(Packet& packet, rules::Hook hook) {
   if (packet.ct.state != packet::CtState::tracked) return true;
   const nat::Manip manip = manip_at(hook);

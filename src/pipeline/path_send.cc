@@ -19,7 +19,8 @@ constexpr std::uint32_t kFlagNoArp = 0x80;  // IFF_NOARP
 
 std::uint16_t port_of(const Shared& shared, std::uint32_t ifindex) {
   for (std::size_t i = 0; i < shared.ports.size(); ++i) {
-    if (shared.ports[i]->ifindex.load(std::memory_order_relaxed) == ifindex) return static_cast<std::uint16_t>(i);
+    if (shared.ports[i]->ifindex.load(std::memory_order_relaxed) == ifindex)
+      return static_cast<std::uint16_t>(i);
   }
   return kNoPort;
 }
@@ -44,18 +45,22 @@ void Path::apply_route(Packet& packet, const routing::Route& route) {
 void Path::apply_host_route(Packet& packet) {
   packet.out_ifindex = packet.in_ifindex;
   const routing::Link* const link = view_->link(packet.out_ifindex);
-  if (link != nullptr) packet.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(link->mtu, 0xffff));
+  if (link != nullptr)
+    packet.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(link->mtu, 0xffff));
 }
 
 bool Path::check_size(Packet& packet) {
-  if (packet.path_mtu == 0 || fragments::fits(packet, packet.path_mtu) != fragments::Fit::too_big) return true;
+  if (packet.path_mtu == 0 || fragments::fits(packet, packet.path_mtu) != fragments::Fit::too_big)
+    return true;
   answer_too_big(packet);
   return false;
 }
 
 /// ip_rcv_options: source routes end here, malformed options get an answer.
 bool Path::accept_options(const Packet& packet) {
-  if (packet.l4_offset <= packet.l3_offset + sizeof(wire::Ipv4) || packet.family != wire::Family::ip) return true;
+  if (packet.l4_offset <= packet.l3_offset + sizeof(wire::Ipv4) ||
+      packet.family != wire::Family::ip)
+    return true;
   const Ipv4Options options = check_ipv4_options(packet);
   if (options.verdict == Ipv4Options::Verdict::malformed) {
     answer(packet, wire::icmp::kParameterProblem, 0, std::uint32_t{options.pointer} << 24);
@@ -65,16 +70,22 @@ bool Path::accept_options(const Packet& packet) {
 
 /// ip_forward_options: the router writes itself into record-route and timestamp options.
 void Path::sign_options(Packet& packet) {
-  if (packet.l4_offset <= packet.l3_offset + sizeof(wire::Ipv4) || packet.family != wire::Family::ip) return;
-  const auto day = std::chrono::duration_cast<std::chrono::milliseconds>(context_.wall % std::chrono::days(1));
-  const wire::Address own = view_->interface_address(packet.out_ifindex, packet.family, packet.next_hop);
-  update_ipv4_options(packet, check_ipv4_options(packet), own.v4(), static_cast<std::uint32_t>(day.count()));
+  if (packet.l4_offset <= packet.l3_offset + sizeof(wire::Ipv4) ||
+      packet.family != wire::Family::ip)
+    return;
+  const auto day =
+      std::chrono::duration_cast<std::chrono::milliseconds>(context_.wall % std::chrono::days(1));
+  const wire::Address own =
+      view_->interface_address(packet.out_ifindex, packet.family, packet.next_hop);
+  update_ipv4_options(packet, check_ipv4_options(packet), own.v4(),
+                      static_cast<std::uint32_t>(day.count()));
 }
 
 /// Calls `send` with the packet, or with the pieces that it must be cut into.
 template <typename Send>
 void Path::in_pieces(Packet* packet, std::uint32_t mtu_bytes, Send&& send) {
-  if (mtu_bytes == 0 || fragments::fits(*packet, mtu_bytes) == fragments::Fit::whole) return send(packet);
+  if (mtu_bytes == 0 || fragments::fits(*packet, mtu_bytes) == fragments::Fit::whole)
+    return send(packet);
 
   std::array<Packet*, fragments::kMaxPieces> pieces;
   const std::size_t count = fragments::fragment(*packet, mtu_bytes, fragment_ids_, pool_, pieces);
@@ -90,7 +101,8 @@ void Path::transmit(Packet* packet) {
 void Path::send_to_next_hop(Packet* packet) {
   const std::uint16_t port = port_of(shared_, packet->out_ifindex);
   if (port == kNoPort) return drop(packet, Drop::not_a_port);
-  if (packet->next_hop_family == wire::Family::none) return output_.to_wire(port, packet);  // The host's own header.
+  if (packet->next_hop_family == wire::Family::none)
+    return output_.to_wire(port, packet);  // The host's own header.
 
   const routing::Link* const link = view_->link(packet->out_ifindex);
   if (link == nullptr || !link->is_up()) return drop(packet, Drop::port_down);
@@ -108,7 +120,8 @@ void Path::send_to_next_hop(Packet* packet) {
     case routing::Neighbour::Status::failed:
       return failed(packet);
     case routing::Neighbour::Status::unknown:
-      if (Packet* const too_many = pending_.hold(key, packet, now_)) drop(too_many, Drop::neighbour_queue_full);
+      if (Packet* const too_many = pending_.hold(key, packet, now_))
+        drop(too_many, Drop::neighbour_queue_full);
   }
 }
 
@@ -138,7 +151,8 @@ void Path::deliver(Packet* packet) {
   counters_.ports[port].to_host.add();
   if (!output_.has_host(port)) return pool_.release(packet);
   const routing::Link* const link = view_->link(packet->in_ifindex);
-  in_pieces(packet, link == nullptr ? 0 : link->mtu, [&](Packet* piece) { output_.to_host(port, piece); });
+  in_pieces(packet, link == nullptr ? 0 : link->mtu,
+            [&](Packet* piece) { output_.to_host(port, piece); });
 }
 
 /// What isn't IP goes between port and host as it is.

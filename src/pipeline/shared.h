@@ -33,10 +33,10 @@ struct Shared {
   routing::Neighbours& neighbours;
   rules::Ruleset& ruleset;
   rules::Services services;
-  std::vector<PortId*> ports;              // By port number.
-  std::atomic<bool> is_open{false};        // False until rules are loaded: everything is dropped.
+  std::vector<PortId*> ports;        // By port number.
+  std::atomic<bool> is_open{false};  // False until rules are loaded: everything is dropped.
   IcmpLimits icmp_limits;
-  HashKey key;                             // Random per boot, for what an attacker must not guess.
+  HashKey key;  // Random per boot, for what an attacker must not guess.
 };
 
 }  // namespace weir::pipeline

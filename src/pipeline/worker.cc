@@ -10,7 +10,11 @@ Worker::Worker(Shared& shared, const WorkerOptions& options, std::vector<PortQue
       options_(options),
       pool_(options.small_buffers, options.large_buffers),
       output_(std::move(ports)),
-      path_({.shared = shared, .worker = options.number, .pool = pool_, .output = output_, .counters = counters_}) {}
+      path_({.shared = shared,
+             .worker = options.number,
+             .pool = pool_,
+             .output = output_,
+             .counters = counters_}) {}
 
 Worker::~Worker() { rest(); }
 
@@ -61,7 +65,8 @@ void Worker::rest() {
 }
 
 Time Worker::next_deadline() const {
-  return std::min(path_.next_deadline(), shared_.conntrack.tracker(options_.number).next_deadline());
+  return std::min(path_.next_deadline(),
+                  shared_.conntrack.tracker(options_.number).next_deadline());
 }
 
 std::vector<int> Worker::wait_fds() const {

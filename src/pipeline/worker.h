@@ -23,15 +23,15 @@ struct WorkerOptions {
   std::size_t large_buffers = 512;
 };
 
-/// One worker: polls its queue of every port, takes batches down the path, and keeps the timers. Has no
-/// thread of its own: whoever calls turn() is the worker's thread.
+/// One worker: polls its queue of every port, takes batches down the path, and keeps the timers.
+/// Has no thread of its own: whoever calls turn() is the worker's thread.
 class Worker {
  public:
   Worker(Shared& shared, const WorkerOptions& options, std::vector<PortQueues> ports);
   ~Worker();
 
-  /// One round over all ports and timers at the moment `now`; `wall` is the same since 1970. True when
-  /// there was anything to do.
+  /// One round over all ports and timers at the moment `now`; `wall` is the same since 1970. True
+  /// when there was anything to do.
   bool turn(Time now, Duration wall);
 
   /// Says that the thread won't touch shared structures until the next turn: call before sleeping.

@@ -7,15 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/exit_code.h"
 #include "io/pcap_port.h"
 #include "replay/report.h"
 
 namespace weir::replay {
 namespace {
-
-constexpr int kDone = 0;
-constexpr int kRefused = 1;
-constexpr int kWrongUsage = 2;
 
 constexpr const char* kFooter =
     "A packet whose source is inside comes in by the inside port, any other by the outside port. "

@@ -81,7 +81,8 @@ class Attributes {
       at = mnl_attr_next(at);
     }
   }
-  // One size for all: GCC 12 merges the accessors of different sizes and then warns about their bounds.
+  // One size for all: GCC 12 merges the accessors of different sizes and then warns about their
+  // bounds.
   static_assert(Count <= 64);
   std::array<const nlattr*, 64> found_{};
   bool has_beyond_ = false;

@@ -1,8 +1,9 @@
 // Which of its addresses the host uses: inet_select_addr for IPv4, RFC 6724 section 5 for IPv6.
 
+#include <linux/if_addr.h>
+
 #include <algorithm>
 #include <bit>
-#include <linux/if_addr.h>
 
 #include "routing/view.h"
 

@@ -23,27 +23,33 @@ class RejectSender;
 class Observer;
 struct Services;
 
-/// What the expressions see of a packet on its way. One lives for each worker, the stage fills in the
-/// hook; everything in it belongs to the worker.
+/// What the expressions see of a packet on its way. One lives for each worker, the stage fills in
+/// the hook; everything in it belongs to the worker.
 struct Context {
   packet::Packet* packet = nullptr;
   Hook hook = Hook::prerouting;
-  Time now{};                         // The batch's clock.
-  Duration wall{};                    // The same moment since 1970 (UTC), for `meta time`.
+  Time now{};       // The batch's clock.
+  Duration wall{};  // The same moment since 1970 (UTC), for `meta time`.
   const Services* services = nullptr;
-  std::uint64_t generation = 0;       // Of the compiled ruleset that is running: which set elements exist.
-  std::uint64_t random = 1;           // State of next_random(), seeded by whoever makes the context; never zero.
-  std::uint16_t worker = 0;           // Which shard of per-worker state is ours; below Services::workers.
-  RejectSender* reject = nullptr;     // The worker's answers to rejected packets; null: none are sent.
-  Observer* observer = nullptr;       // Told what rules do, for `replay --explain` and nftrace; usually none.
+  std::uint64_t generation =
+      0;  // Of the compiled ruleset that is running: which set elements exist.
+  std::uint64_t random =
+      1;  // State of next_random(), seeded by whoever makes the context; never zero.
+  std::uint16_t worker = 0;  // Which shard of per-worker state is ours; below Services::workers.
+  RejectSender* reject = nullptr;  // The worker's answers to rejected packets; null: none are sent.
+  Observer* observer =
+      nullptr;  // Told what rules do, for `replay --explain` and nftrace; usually none.
 
   /// NFPROTO_IPV4 or NFPROTO_IPV6 of the packet at hand; netdev chains see packets of other
   /// protocols too, then unspec.
   Family packet_family() const {
     switch (packet->family) {
-      case wire::Family::ip: return Family::ip;
-      case wire::Family::ip6: return Family::ip6;
-      default: return Family::unspec;
+      case wire::Family::ip:
+        return Family::ip;
+      case wire::Family::ip6:
+        return Family::ip6;
+      default:
+        return Family::unspec;
     }
   }
   /// Interface indices as meta iif and oif see them; zero where the hook has none.
@@ -62,13 +68,15 @@ struct Context {
   std::uint32_t entry() const { return packet->ct.entry; }
 };
 
-/// What expressions reach beyond the packet. Made once by engine/, constant afterwards; a null pointer
-/// means that the engine at hand has no such thing, and expressions that need it fail to match.
+/// What expressions reach beyond the packet. Made once by engine/, constant afterwards; a null
+/// pointer means that the engine at hand has no such thing, and expressions that need it fail to
+/// match.
 struct Services {
   conntrack::Table* conntrack = nullptr;
   nat::Nat* nat = nullptr;
-  const routing::Database* routing = nullptr;  // view(): routes, and names, types, groups of interfaces.
-  LogSink* log = nullptr;              // log_sink.h
+  const routing::Database* routing =
+      nullptr;             // view(): routes, and names, types, groups of interfaces.
+  LogSink* log = nullptr;  // log_sink.h
   std::uint16_t workers = 1;
 };
 

@@ -1,9 +1,9 @@
 #include "rules/expression.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <cerrno>
 #include <string>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "rules/ruleset.h"
 
@@ -51,8 +51,8 @@ Result<void> Validation::require_hooks(std::uint32_t allowed) const {
 
 Result<void> Validation::require_type(ChainType required) const {
   if (type == required) return {};
-  return std::unexpected(Error{EOPNOTSUPP, "an expression needs a chain of type " +
-                                               std::string(name_of(required))});
+  return std::unexpected(
+      Error{EOPNOTSUPP, "an expression needs a chain of type " + std::string(name_of(required))});
 }
 
 }  // namespace weir::rules

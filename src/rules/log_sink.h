@@ -4,8 +4,8 @@
 
 namespace weir::rules {
 
-/// Where the log expression's lines go: weir's log, a file, a test. Called by workers, concurrently;
-/// must not block. Lines that come too fast are dropped and counted by the sink.
+/// Where the log expression's lines go: weir's log, a file, a test. Called by workers,
+/// concurrently; must not block. Lines that come too fast are dropped and counted by the sink.
 class LogSink {
  public:
   virtual ~LogSink() = default;

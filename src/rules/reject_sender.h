@@ -6,10 +6,10 @@
 
 namespace weir::rules {
 
-/// How the reject expression answers a packet; each worker's path implements it. Answers are made at
-/// once (the packet is dropped right afterwards) and sent when the batch is done, through the output
-/// hooks like anything that the host sends. Both may decide to stay silent: about ICMP errors, later
-/// fragments, multicast, and when the rate limit is reached.
+/// How the reject expression answers a packet; each worker's path implements it. Answers are made
+/// at once (the packet is dropped right afterwards) and sent when the batch is done, through the
+/// output hooks like anything that the host sends. Both may decide to stay silent: about ICMP
+/// errors, later fragments, multicast, and when the rate limit is reached.
 class RejectSender {
  public:
   virtual ~RejectSender() = default;

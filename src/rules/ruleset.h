@@ -205,7 +205,8 @@ class Ruleset {
 /// use; the callers check.
 void delete_set(Ruleset& ruleset, Transaction& transaction, Table& table, Set& set);
 void delete_object(Ruleset& ruleset, Transaction& transaction, Table& table, Object& object);
-/// Takes expired elements out of all sets, a bounded number at a time, and retires the memory of removed ones (set.cc).
+/// Takes expired elements out of all sets, a bounded number at a time, and retires the memory of
+/// removed ones (set.cc).
 void collect_sets(Ruleset& ruleset);
 /// Whether the set is anonymous and bound to a rule: it goes with that rule, not by itself.
 bool is_bound_anonymous(const Set& set);

@@ -98,8 +98,8 @@ class Set {
   std::uint32_t count() const;
   /// What NFTA_SET_COUNT says: like count(), but an interval, which is two elements, counts once.
   std::uint32_t told_count() const;
-  /// Of a set of ranges: the most elements that its size allows, zero for any number. The kernel allows for both ends of
-  /// each interval, and for the end at zero with which nft begins.
+  /// Of a set of ranges: the most elements that its size allows, zero for any number. The kernel
+  /// allows for both ends of each interval, and for the end at zero with which nft begins.
   std::uint32_t ranges_at_most() const;
   /// The element that `nft get element` asks for; for a set of ranges, the one that the key falls
   /// into.

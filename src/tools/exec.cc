@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "base/preload_library.h"
 #include "preload/protocol.h"
 
@@ -24,9 +25,6 @@
 /// to the kernel's netfilter behind the user's back.
 namespace weir::tools {
 namespace {
-
-constexpr int kRefused = 1;
-constexpr int kWrongUsage = 2;
 
 constexpr const char* kHelp =
     "Usage: weir exec [--socket PATH] -- TOOL [ARGS…]\n\n"
@@ -133,7 +131,7 @@ bool names_a_loader(const std::string& elf) {
 
 /// Why the loader would ignore the library for this program; nothing when it will not.
 std::optional<std::string> objection(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (stat(path.c_str(), &status) < 0) return {};
   const bool raises_user = status.st_mode & S_ISUID && status.st_uid != getuid();
   const bool raises_group = status.st_mode & S_ISGID && status.st_gid != getgid();

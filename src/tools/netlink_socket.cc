@@ -42,7 +42,8 @@ Result<void> NetlinkSocket::dump(std::uint8_t subsystem, std::uint8_t number,
                 .flags = NLM_F_REQUEST | NLM_F_DUMP,
                 .sequence = 1});
   writer.end();
-  if (send(fd_, request.data(), request.size(), 0) < 0) return std::unexpected(system_error("sending the request"));
+  if (send(fd_, request.data(), request.size(), 0) < 0)
+    return std::unexpected(system_error("sending the request"));
 
   std::array<std::uint8_t, kReceiveBytes> datagram;
   while (true) {
@@ -53,8 +54,10 @@ Result<void> NetlinkSocket::dump(std::uint8_t subsystem, std::uint8_t number,
     while (const auto message = netlink::Message::take(rest)) {
       if (message->header().nlmsg_type == NLMSG_DONE) return {};
       if (message->header().nlmsg_type == NLMSG_ERROR) {
-        const int code = -load<std::int32_t>(message->bytes().data() + netlink::Message::kHeaderBytes);
-        return std::unexpected(Error{code, std::string("the engine refused: ") + std::strerror(code)});
+        const int code =
+            -load<std::int32_t>(message->bytes().data() + netlink::Message::kHeaderBytes);
+        return std::unexpected(
+            Error{code, std::string("the engine refused: ") + std::strerror(code)});
       }
       each(*message);
     }

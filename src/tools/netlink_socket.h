@@ -8,8 +8,8 @@
 
 namespace weir::tools {
 
-/// A tool's nfnetlink socket: a plain NETLINK_NETFILTER socket, so it reaches the kernel, or the engine
-/// when the process runs under `weir exec`.
+/// A tool's nfnetlink socket: a plain NETLINK_NETFILTER socket, so it reaches the kernel, or the
+/// engine when the process runs under `weir exec`.
 class NetlinkSocket {
  public:
   static Result<NetlinkSocket> open();

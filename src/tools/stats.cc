@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/exit_code.h"
 #include "netlink/attributes.h"
 #include "netlink/weir.h"
 #include "tools/exec.h"
@@ -36,10 +37,13 @@ Result<std::vector<Stat>> fetch() {
   auto read = [&stats](const netlink::Message& message) {
     for (const netlink::Attribute& nest : message.attributes()) {
       const auto stat = netlink::Attributes::parse(nest.nested(), kStatRules);
-      if (stat) stats.push_back({std::string(stat->string(own::kStatName)), stat->be64(own::kStatValue).host()});
+      if (stat)
+        stats.push_back(
+            {std::string(stat->string(own::kStatName)), stat->be64(own::kStatValue).host()});
     }
   };
-  if (auto done = socket->dump(own::kSubsystem, own::kGetStats, read); !done) return std::unexpected(done.error());
+  if (auto done = socket->dump(own::kSubsystem, own::kGetStats, read); !done)
+    return std::unexpected(done.error());
   return stats;
 }
 
@@ -64,17 +68,20 @@ void print_text(const std::vector<Stat>& stats, bool with_zeroes) {
       block = stat.name.substr(0, dot);
       fmt::print("{}\n", block);
     }
-    fmt::print("  {:<40} {:>14}\n", dot == std::string::npos ? stat.name : stat.name.substr(dot + 1), stat.value);
+    fmt::print("  {:<40} {:>14}\n",
+               dot == std::string::npos ? stat.name : stat.name.substr(dot + 1), stat.value);
   }
 }
 
 /// Whether this process's netlink sockets lead to the engine already.
 bool is_under_preload() {
   const char* const libraries = std::getenv("LD_PRELOAD");
-  return libraries != nullptr && std::string_view(libraries).find("libweir-preload") != std::string_view::npos;
+  return libraries != nullptr &&
+         std::string_view(libraries).find("libweir-preload") != std::string_view::npos;
 }
 
-/// Starts this command again under the preload library, so that its netlink socket leads to the engine.
+/// Starts this command again under the preload library, so that its netlink socket leads to the
+/// engine.
 int run_against_engine(const std::string& socket_path, int argc, char** argv) {
   std::vector<std::string> words = {"exec"};
   if (!socket_path.empty()) words.insert(words.end(), {"--socket", socket_path});
@@ -89,7 +96,10 @@ int run_against_engine(const std::string& socket_path, int argc, char** argv) {
 }  // namespace
 
 int stats_main(int argc, char** argv) {
-  CLI::App app("Shows the engine's counters: packets by port and verdict, drops by reason, connections, memory.", "weir stats");
+  CLI::App app(
+      "Shows the engine's counters: packets by port and verdict, drops by reason, connections, "
+      "memory.",
+      "weir stats");
   std::string socket_path;
   bool as_json = false;
   bool with_zeroes = false;
@@ -100,21 +110,21 @@ int stats_main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return app.exit(error) == 0 ? kDone : kWrongUsage;
   }
 
   if (!is_under_preload()) return run_against_engine(socket_path, argc, argv);
   const auto stats = fetch();
   if (!stats) {
     fmt::print(stderr, "weir stats: {}\n", stats.error().text);
-    return 1;
+    return kRefused;
   }
   if (as_json) {
     print_json(*stats);
   } else {
     print_text(*stats, with_zeroes);
   }
-  return 0;
+  return kDone;
 }
 
 }  // namespace weir::tools

@@ -20,9 +20,9 @@ enum class Family : std::uint8_t { none = 0, ip = 2, ip6 = 10 };
 /// Bytes of one address of the family: 4 or 16.
 constexpr std::size_t address_bytes(Family family) { return family == Family::ip ? 4 : 16; }
 
-/// An IPv4 or IPv6 address in network order. IPv4 lies in the first four bytes and the rest is zero, so
-/// two addresses of one family compare as 16 bytes. The family is kept beside it, once for many
-/// addresses (the kernel's union nf_inet_addr).
+/// An IPv4 or IPv6 address in network order. IPv4 lies in the first four bytes and the rest is
+/// zero, so two addresses of one family compare as 16 bytes. The family is kept beside it, once for
+/// many addresses (the kernel's union nf_inet_addr).
 struct alignas(4) Address {
   std::array<std::uint8_t, 16> bytes{};
 

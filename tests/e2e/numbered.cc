@@ -1,10 +1,11 @@
-// Numbered datagrams at a steady rate over many flows, and a receiver that says which numbers are missing.
+// Numbered datagrams at a steady rate over many flows, and a receiver that says which numbers are
+// missing.
 //
 //   numbered send ADDRESS PORT FLOWS PACKETS_PER_SECOND SECONDS
 //   numbered receive ADDRESS PORT SECONDS_OF_SILENCE
 //
-// The sender prints how many it sent; the receiver, once it has heard nothing for a while, how many different
-// numbers arrived, the highest, and how many came twice.
+// The sender prints how many it sent; the receiver, once it has heard nothing for a while, how many
+// different numbers arrived, the highest, and how many came twice.
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -63,7 +64,8 @@ int send_all(const sockaddr_in& to, int flows, double rate, double seconds) {
       ++sent;
     }
   }
-  std::printf("sent %llu refused %llu\n", static_cast<unsigned long long>(sent), static_cast<unsigned long long>(refused));
+  std::printf("sent %llu refused %llu\n", static_cast<unsigned long long>(sent),
+              static_cast<unsigned long long>(refused));
   return 0;
 }
 
@@ -98,8 +100,9 @@ int receive_all(const sockaddr_in& at, double silence) {
   }
   std::uint64_t highest = 0;
   for (std::uint64_t i = 0; i < seen.size(); ++i) highest = seen[i] ? i : highest;
-  std::printf("different %llu highest %llu twice %llu\n", static_cast<unsigned long long>(different),
-              static_cast<unsigned long long>(highest), static_cast<unsigned long long>(twice));
+  std::printf("different %llu highest %llu twice %llu\n",
+              static_cast<unsigned long long>(different), static_cast<unsigned long long>(highest),
+              static_cast<unsigned long long>(twice));
   return 0;
 }
 
@@ -108,9 +111,12 @@ int receive_all(const sockaddr_in& at, double silence) {
 int main(int argc, char** argv) {
   const std::string_view mode = argc > 1 ? argv[1] : "";
   if (mode == "send" && argc == 7) {
-    return send_all(address_of(argv[2], argv[3]), std::atoi(argv[4]), std::atof(argv[5]), std::atof(argv[6]));
+    return send_all(address_of(argv[2], argv[3]), std::atoi(argv[4]), std::atof(argv[5]),
+                    std::atof(argv[6]));
   }
-  if (mode == "receive" && argc == 5) return receive_all(address_of(argv[2], argv[3]), std::atof(argv[4]));
-  std::fputs("numbered: send ADDRESS PORT FLOWS RATE SECONDS | receive ADDRESS PORT SILENCE\n", stderr);
+  if (mode == "receive" && argc == 5)
+    return receive_all(address_of(argv[2], argv[3]), std::atof(argv[4]));
+  std::fputs("numbered: send ADDRESS PORT FLOWS RATE SECONDS | receive ADDRESS PORT SILENCE\n",
+             stderr);
   return 2;
 }

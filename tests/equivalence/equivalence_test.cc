@@ -1,13 +1,16 @@
-// Batches and workers change nothing but speed. A sequence of packets is made up once, against a gateway that
-// takes them one by one (Traffic answers what it sees there), and then played to others:
+// Batches and workers change nothing but speed. A sequence of packets is made up once, against a
+// gateway that takes them one by one (Traffic answers what it sees there), and then played to
+// others:
 //
 // - at batch 2 and 64: packets that come in by one port follow each other into one batch;
-// - with two workers: each packet goes to the worker that a NIC's hash of its addresses gives it, so that the two
-//   directions of a translated connection meet two workers. They take turns, so that the order of packets is the
-//   sequence's.
+// - with two workers: each packet goes to the worker that a NIC's hash of its addresses gives it,
+// so that the two
+//   directions of a translated connection meet two workers. They take turns, so that the order of
+//   packets is the sequence's.
 //
-// What leaves, by conversation and byte for byte, the table, the rules' counters and the reasons for drops must be
-// the reference's. Two workers that really run at once have no such order; there, nothing may be lost or INVALID.
+// What leaves, by conversation and byte for byte, the table, the rules' counters and the reasons
+// for drops must be the reference's. Two workers that really run at once have no such order; there,
+// nothing may be lost or INVALID.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -85,7 +88,7 @@ constexpr std::size_t kMostPut = 512;
 /// One thing that happens at the gateway.
 struct Event {
   Side side = Side::lan;
-  Frame frame;           // Empty: time passes.
+  Frame frame;  // Empty: time passes.
   Duration passes{};
 };
 
@@ -113,11 +116,12 @@ std::string describe(const conntrack::Snapshot& c, Time now) {
     return fmt::format("{}:{}>{}:{}", wire::to_string(t.src, t.family), t.src_port.host(),
                        wire::to_string(t.dst, t.family), t.dst_port.host());
   };
-  return fmt::format("{} {} | {} status={:x} mark={} packets={}/{} bytes={}/{} left={}ms{}", c.original.protocol,
-                     tuple(c.original), tuple(c.reply), c.status, c.mark, c.traffic[0].packets, c.traffic[1].packets,
-                     c.traffic[0].bytes, c.traffic[1].bytes,
-                     std::chrono::duration_cast<std::chrono::milliseconds>(c.expires_in(now)).count(),
-                     c.original.protocol == 6 ? fmt::format(" {}", to_string(c.tcp.phase)) : "");
+  return fmt::format(
+      "{} {} | {} status={:x} mark={} packets={}/{} bytes={}/{} left={}ms{}", c.original.protocol,
+      tuple(c.original), tuple(c.reply), c.status, c.mark, c.traffic[0].packets,
+      c.traffic[1].packets, c.traffic[0].bytes, c.traffic[1].bytes,
+      std::chrono::duration_cast<std::chrono::milliseconds>(c.expires_in(now)).count(),
+      c.original.protocol == 6 ? fmt::format(" {}", to_string(c.tcp.phase)) : "");
 }
 
 std::unique_ptr<MemoryGateway> make_gateway(const MemoryGateway::Options& options) {
@@ -139,7 +143,8 @@ Outcome outcome_of(MemoryGateway& gateway, const std::vector<Left>& left) {
   for (auto& [key, frames] : outcome.frames) {
     if (key.ends_with("in pieces")) std::ranges::sort(frames);
   }
-  for (const auto& connection : gateway.connections()) outcome.table.push_back(describe(connection, gateway.now()));
+  for (const auto& connection : gateway.connections())
+    outcome.table.push_back(describe(connection, gateway.now()));
   std::ranges::sort(outcome.table);
   const auto rules = gateway.nft({"list", "ruleset"});
   EXPECT_TRUE(rules) << rules.error().text;
@@ -152,8 +157,8 @@ Outcome outcome_of(MemoryGateway& gateway, const std::vector<Left>& left) {
   return outcome;
 }
 
-/// What a NIC does: the worker by the addresses and ports of the packet, the same for both directions of a
-/// connection that isn't translated.
+/// What a NIC does: the worker by the addresses and ports of the packet, the same for both
+/// directions of a connection that isn't translated.
 std::uint16_t worker_of(Bytes frame, std::uint16_t workers) {
   const auto seen = read(frame);
   if (!seen) return 0;
@@ -168,7 +173,8 @@ std::uint16_t worker_of(Bytes frame, std::uint16_t workers) {
 void collect(MemoryGateway& gateway, std::uint16_t workers, std::vector<Left>& left) {
   for (std::uint16_t worker = 0; worker < workers; ++worker) {
     for (const Side side : {Side::lan, Side::wan}) {
-      for (Frame frame = gateway.take(side, worker); !frame.empty(); frame = gateway.take(side, worker)) {
+      for (Frame frame = gateway.take(side, worker); !frame.empty();
+           frame = gateway.take(side, worker)) {
         left.push_back({side, std::move(frame)});
       }
     }
@@ -176,7 +182,8 @@ void collect(MemoryGateway& gateway, std::uint16_t workers, std::vector<Left>& l
 }
 
 /// Makes up a sequence against `gateway`, which takes each packet by itself.
-std::vector<Event> make_up(MemoryGateway& gateway, const Traffic::Options& options, int volleys, std::vector<Left>& left) {
+std::vector<Event> make_up(MemoryGateway& gateway, const Traffic::Options& options, int volleys,
+                           std::vector<Left>& left) {
   std::vector<Event> events;
   Traffic* watcher = nullptr;
   Traffic traffic(options, [&](Side side, const Frame& frame) {
@@ -191,7 +198,8 @@ std::vector<Event> make_up(MemoryGateway& gateway, const Traffic::Options& optio
   std::mt19937_64 random(options.seed);
   for (int i = 0; i < volleys; ++i) {
     traffic.volley(i % 2 == 0 ? Side::lan : Side::wan, 1 + random() % 100);
-    const Duration passes = std::chrono::milliseconds(random() % 8 == 0 ? random() % 3000 : random() % 20);
+    const Duration passes =
+        std::chrono::milliseconds(random() % 8 == 0 ? random() % 3000 : random() % 20);
     events.push_back({.frame = {}, .passes = passes});
     gateway.advance(passes);
     gateway.turn();
@@ -201,7 +209,8 @@ std::vector<Event> make_up(MemoryGateway& gateway, const Traffic::Options& optio
 }
 
 /// Plays the sequence: packets that follow each other by one port, to one worker, come at once.
-std::vector<Left> play(MemoryGateway& gateway, const std::vector<Event>& events, std::uint16_t workers) {
+std::vector<Left> play(MemoryGateway& gateway, const std::vector<Event>& events,
+                       std::uint16_t workers) {
   std::vector<Left> left;
   std::size_t waiting = 0;
   Side side = Side::lan;
@@ -244,9 +253,9 @@ void expect_equal(const Outcome& reference, const Outcome& outcome) {
   std::vector<std::string> missing, added;
   std::ranges::set_difference(reference.table, outcome.table, std::back_inserter(missing));
   std::ranges::set_difference(outcome.table, reference.table, std::back_inserter(added));
-  EXPECT_TRUE(missing.empty() && added.empty())
-      << missing.size() << " connections differ, e.g.\n  " << (missing.empty() ? "-" : missing.front()) << "\n  "
-      << (added.empty() ? "-" : added.front());
+  EXPECT_TRUE(missing.empty() && added.empty()) << missing.size() << " connections differ, e.g.\n  "
+                                                << (missing.empty() ? "-" : missing.front())
+                                                << "\n  " << (added.empty() ? "-" : added.front());
   EXPECT_EQ(outcome.rules, reference.rules);
   EXPECT_EQ(outcome.drops, reference.drops);
 }
@@ -265,7 +274,8 @@ TEST_P(Sequences, DoNotDependOnBatchesOrWorkers) {
     std::uint16_t workers;
     std::size_t batch;
   };
-  for (const auto& [workers, batch] : {Setup{1, 2}, Setup{1, 64}, Setup{2, 1}, Setup{2, 2}, Setup{2, 64}}) {
+  for (const auto& [workers, batch] :
+       {Setup{1, 2}, Setup{1, 64}, Setup{2, 1}, Setup{2, 2}, Setup{2, 64}}) {
     SCOPED_TRACE(fmt::format("{} worker(s), batch {}", workers, batch));
     const auto other = make_gateway({.workers = workers, .batch = batch});
     ASSERT_NE(other, nullptr);
@@ -276,8 +286,8 @@ TEST_P(Sequences, DoNotDependOnBatchesOrWorkers) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, Sequences, ::testing::Values(1, 2, 3, 4));
 
-/// With a table that is too small, batches may evict other connections: a batch's own ones aren't there yet. But the
-/// bound holds, and connections that are ASSURED stay.
+/// With a table that is too small, batches may evict other connections: a batch's own ones aren't
+/// there yet. But the bound holds, and connections that are ASSURED stay.
 TEST(Pressure, KeepsBoundAndAssuredConnections) {
   constexpr std::uint32_t kMax = 160;
   const auto first = make_gateway({.batch = 1, .conntrack_max = 4096});

@@ -124,7 +124,8 @@ std::vector<Frame> cut(const Frame& frame, std::size_t piece_bytes, std::uint32_
       ip.set_next_header(wire::protocol::kFragment);
       Frame header(kFragment);
       header[0] = protocol;
-      store(header.data() + 2, Be16::from_host(static_cast<std::uint16_t>(at | (has_more ? 1 : 0))));
+      store(header.data() + 2,
+            Be16::from_host(static_cast<std::uint16_t>(at | (has_more ? 1 : 0))));
       store(header.data() + 4, Be32::from_host(id));
       piece.insert(piece.end(), header.begin(), header.end());
     }
@@ -145,7 +146,8 @@ Frame unreachable(const Frame& about, const std::string& from) {
       .protocol = is_ip ? wire::protocol::kIcmp : wire::protocol::kIcmpv6,
       .icmp_type = static_cast<std::uint8_t>(is_ip ? 3 : 1),
       .icmp_code = static_cast<std::uint8_t>(is_ip ? 3 : 4),
-      .payload = {about.begin() + kLink, about.begin() + static_cast<std::ptrdiff_t>(kLink + quoted)},
+      .payload = {about.begin() + kLink,
+                  about.begin() + static_cast<std::ptrdiff_t>(kLink + quoted)},
   });
 }
 

@@ -27,7 +27,7 @@ struct View {
 /// What a frame says, as far as the tests want to know.
 struct Seen {
   View view;
-  bool is_fragment = false;        // Then only a first piece has more than addresses.
+  bool is_fragment = false;  // Then only a first piece has more than addresses.
   bool is_later_fragment = false;
   std::uint32_t fragment_id = 0;
   std::uint8_t icmp_type = 0;
@@ -44,8 +44,8 @@ std::vector<Frame> cut(const Frame& frame, std::size_t piece_bytes, std::uint32_
 /// The ICMP error by which `from` answers a frame that it has got: it quotes the frame's datagram.
 Frame unreachable(const Frame& about, const std::string& from);
 
-/// What keeps frames of different conversations apart: those with equal keys must stay in order, but for
-/// fragments.
+/// What keeps frames of different conversations apart: those with equal keys must stay in order,
+/// but for fragments.
 std::string conversation(Bytes frame);
 /// The frame without what is chosen anew for every packet: an IPv6 fragment's number.
 Frame comparable(Frame frame);

@@ -70,18 +70,24 @@ void Traffic::add_flow() {
   view.protocol = kind < 3 ? kTcp : kind < 5 ? kUdp : is_ip ? kIcmp : kIcmpv6;
   flow.is_big = view.protocol == kUdp && random(4) == 0;
   // Few source ports, so that translated connections meet.
-  view.src_port = static_cast<std::uint16_t>(options_.is_wild ? 40000 + random(30) : 2000 + flow.number);
-  view.dst_port = static_cast<std::uint16_t>(!options_.is_wild ? 80 : view.protocol == kTcp && random(12) == 0 ? 7 : 80 + random(3));
+  view.src_port =
+      static_cast<std::uint16_t>(options_.is_wild ? 40000 + random(30) : 2000 + flow.number);
+  view.dst_port =
+      static_cast<std::uint16_t>(!options_.is_wild                          ? 80
+                                 : view.protocol == kTcp && random(12) == 0 ? 7
+                                                                            : 80 + random(3));
   view.echo_id = static_cast<std::uint16_t>(1000 + flow.number);
   const std::uint32_t host = static_cast<std::uint32_t>(flow.number) + 1;
-  const std::string lan_host = is_ip ? fmt::format("10.{}.{}.{}", 1 + random(3), host / 250, 1 + host % 250)
-                                     : fmt::format("2001:db8:a:{}::{:x}", 1 + random(3), host);
+  const std::string lan_host =
+      is_ip ? fmt::format("10.{}.{}.{}", 1 + random(3), host / 250, 1 + host % 250)
+            : fmt::format("2001:db8:a:{}::{:x}", 1 + random(3), host);
   End& client = flow.ends[kClient];
   End& server = flow.ends[kServer];
   switch (random(8)) {
     case 0:  // From the wan to a forwarded port.
       client.side = Side::wan;
-      view.src = is_ip ? fmt::format("198.51.{}.{}", 100 + host / 250, 1 + host % 250) : fmt::format("2001:db8:f::{:x}", host);
+      view.src = is_ip ? fmt::format("198.51.{}.{}", 100 + host / 250, 1 + host % 250)
+                       : fmt::format("2001:db8:f::{:x}", host);
       view.dst = is_ip ? "203.0.113.1" : "2001:db8:113::1";
       view.dst_port = 8080;
       if (view.protocol == kIcmp || view.protocol == kIcmpv6) view.protocol = kUdp;
@@ -102,7 +108,8 @@ void Traffic::add_flow() {
       break;
     default:
       view.src = lan_host;
-      view.dst = is_ip ? fmt::format("198.51.100.{}", 1 + random(2)) : fmt::format("2001:db8:f::{:x}", 1 + random(2));
+      view.dst = is_ip ? fmt::format("198.51.100.{}", 1 + random(2))
+                       : fmt::format("2001:db8:f::{:x}", 1 + random(2));
       server.side = Side::wan;
   }
   if (client.side == Side::wan) server.side = Side::lan;
@@ -186,14 +193,15 @@ void Traffic::say_datagram(Flow& flow, std::size_t end) {
   const bool is_echo = view.protocol == kIcmp || view.protocol == kIcmpv6;
   const bool is_ip = view.family == wire::Family::ip;
   const std::uint8_t echo_type = is_ip ? (end == kClient ? 8 : 0) : (end == kClient ? 128 : 129);
-  const Frame frame = wire::build_frame({.src = view.src,
-                                         .dst = view.dst,
-                                         .protocol = view.protocol,
-                                         .src_port = view.src_port,
-                                         .dst_port = view.dst_port,
-                                         .icmp_type = is_echo ? echo_type : std::uint8_t{0},
-                                         .icmp_rest = std::uint32_t{view.echo_id} << 16 | 1,
-                                         .payload = payload(flow.number, end, flow.is_big ? kBigBytes : random(200))});
+  const Frame frame = wire::build_frame(
+      {.src = view.src,
+       .dst = view.dst,
+       .protocol = view.protocol,
+       .src_port = view.src_port,
+       .dst_port = view.dst_port,
+       .icmp_type = is_echo ? echo_type : std::uint8_t{0},
+       .icmp_rest = std::uint32_t{view.echo_id} << 16 | 1,
+       .payload = payload(flow.number, end, flow.is_big ? kBigBytes : random(200))});
   if (!flow.is_big) {
     send(flow, end, frame);
     return;
@@ -211,7 +219,8 @@ void Traffic::misbehave(Flow& flow, std::size_t end) {
       if (!speaker.last.empty()) send_(speaker.side, speaker.last);
       return;
     case 1:  // Can't use what it got.
-      if (!speaker.got.empty() && read(speaker.got)->view.protocol != kIcmp && read(speaker.got)->view.protocol != kIcmpv6) {
+      if (!speaker.got.empty() && read(speaker.got)->view.protocol != kIcmp &&
+          read(speaker.got)->view.protocol != kIcmpv6) {
         send_(speaker.side, unreachable(speaker.got, speaker.view->src));
       }
       return;

@@ -14,17 +14,18 @@
 namespace weir::test {
 
 /// Random conversations through the gateway: TCP from SYN to the last FIN, UDP, echo and fragmented
-/// datagrams over IPv4 and IPv6, from the lan, from the wan to forwarded ports, and among lan hosts,
-/// so that both directions come in by one port. Each packet names its conversation (in TCP's sequence
-/// numbers, else in the payload), so whoever gets it answers the translated packet that he sees. An answer to a
-/// translated packet, which nobody can know before that has left, comes in a later volley.
+/// datagrams over IPv4 and IPv6, from the lan, from the wan to forwarded ports, and among lan
+/// hosts, so that both directions come in by one port. Each packet names its conversation (in TCP's
+/// sequence numbers, else in the payload), so whoever gets it answers the translated packet that he
+/// sees. An answer to a translated packet, which nobody can know before that has left, comes in a
+/// later volley.
 class Traffic {
  public:
   struct Options {
     std::uint64_t seed = 1;
     std::size_t flows = 200;
-    /// Answers at once, retransmissions, ICMP errors and damaged packets too. Without: a conversation
-    /// has one packet under way at a time, so that their order can't matter.
+    /// Answers at once, retransmissions, ICMP errors and damaged packets too. Without: a
+    /// conversation has one packet under way at a time, so that their order can't matter.
     bool is_wild = true;
   };
   /// Puts a frame on a wire. It may call seen() before it returns.
@@ -55,7 +56,8 @@ class Traffic {
   struct Flow {
     std::size_t number = 0;
     bool is_big = false;     // Its datagrams come in fragments.
-    bool is_direct = false;  // Among lan hosts, untranslated: its answers may be in one batch with what they answer.
+    bool is_direct = false;  // Among lan hosts, untranslated: its answers may be in one batch with
+                             // what they answer.
     std::size_t step = 0;
     End ends[2];
   };

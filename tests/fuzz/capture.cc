@@ -1,4 +1,5 @@
-// A capture file, pcap or pcapng of any link type, read as replay reads it and sent to another file.
+// A capture file, pcap or pcapng of any link type, read as replay reads it and sent to another
+// file.
 #include "io/pcap_port.h"
 #include "pipeline/header_check.h"
 #include "tests/fuzz/require.h"

@@ -1,5 +1,5 @@
-// One frame and everything that reads headers: the header check, tuples, checksums, TCP options, cutting into
-// fragments and segments. The first byte of the input chooses, the rest is the frame.
+// One frame and everything that reads headers: the header check, tuples, checksums, TCP options,
+// cutting into fragments and segments. The first byte of the input chooses, the rest is the frame.
 #include <array>
 
 #include "conntrack/extract.h"
@@ -18,7 +18,8 @@ namespace {
 void check_offsets(const packet::Packet& packet) {
   require(packet.l3_offset + packet.ip_length <= packet.length, "the datagram ends in the frame");
   require(packet.l4_offset >= packet.l3_offset + 20, "a header lies before the transport header");
-  require(packet.l4_offset <= packet.l3_offset + packet.ip_length, "the transport header begins in the datagram");
+  require(packet.l4_offset <= packet.l3_offset + packet.ip_length,
+          "the transport header begins in the datagram");
 }
 
 void walk_tcp_options(packet::Packet& packet) {
@@ -26,14 +27,16 @@ void walk_tcp_options(packet::Packet& packet) {
     const auto place = rules::find_tcp_option(packet, static_cast<std::uint8_t>(kind));
     if (!place || place->offset + place->length > rules::tcp_header_bytes(packet)) continue;
     const std::array<std::uint8_t, 2> value = {5, 0xb4};
-    if (place->length >= 4) rules::write_tcp_option(packet, place->offset + 2, static_cast<std::uint8_t>(kind), value);
+    if (place->length >= 4)
+      rules::write_tcp_option(packet, place->offset + 2, static_cast<std::uint8_t>(kind), value);
     if (kind == 4) rules::strip_tcp_option(packet, *place);
   }
 }
 
 void cut(packet::Packet& packet, std::uint8_t choice, packet::Pool& pool) {
   if ((choice & 1) != 0) {
-    packet.gso = {.type = packet.family == wire::Family::ip ? packet::Gso::Type::tcp4 : packet::Gso::Type::tcp6,
+    packet.gso = {.type = packet.family == wire::Family::ip ? packet::Gso::Type::tcp4
+                                                            : packet::Gso::Type::tcp6,
                   .segment_bytes = static_cast<std::uint16_t>(100 + choice)};
     packet::segment(packet, pool, [&](packet::Packet* part) { pool.release(part); });
     return;

@@ -1,6 +1,7 @@
-// Datagrams of a tool to an engine: nf_tables, ctnetlink and weir's own subsystem, singly and in batches. Whatever
-// rules come of it are then run over packets. In the end `flush ruleset` must leave nothing. A record (records.h) is
-// a datagram; control bit 0 sends it as a user who may only read.
+// Datagrams of a tool to an engine: nf_tables, ctnetlink and weir's own subsystem, singly and in
+// batches. Whatever rules come of it are then run over packets. In the end `flush ruleset` must
+// leave nothing. A record (records.h) is a datagram; control bit 0 sends it as a user who may only
+// read.
 #include <linux/netfilter/nf_tables.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -35,7 +36,8 @@ class Tool {
  public:
   explicit Tool(bool may_change) : session_(identity(may_change), limits_) {
     int ends[2];
-    require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0, "there are sockets");
+    require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0,
+            "there are sockets");
     epoll_ = control::Descriptor(epoll_create1(EPOLL_CLOEXEC));
     reader_ = control::Descriptor(ends[0]);
     epoll_event event{};
@@ -58,7 +60,11 @@ class Tool {
 
  private:
   static control::Session::Identity identity(bool may_change) {
-    return {.number = 1, .secret = 1, .peer = {}, .rights = {.may_read = true, .may_change = may_change}, .process_id = 1,
+    return {.number = 1,
+            .secret = 1,
+            .peer = {},
+            .rights = {.may_read = true, .may_change = may_change},
+            .process_id = 1,
             .socket_type = SOCK_RAW};
   }
 
@@ -79,14 +85,15 @@ struct World {
 World& world() {
   static World world;
   if (world.gateway) return world;
-  auto made = MemoryGateway::create({.conntrack_max = 256, .small_buffers = 128, .large_buffers = 2});
+  auto made =
+      MemoryGateway::create({.conntrack_max = 256, .small_buffers = 128, .large_buffers = 2});
   require(made.has_value(), "there is a gateway");
   world.gateway = std::move(*made);
   engine::Engine& engine = world.gateway->engine();
   engine.open();
   world.nftables = std::make_unique<control::Nftables>(engine.rules(), world.publisher);
-  world.ctnetlink = std::make_unique<control::Ctnetlink>(engine.conntrack(), engine.control_participant(),
-                                                         [] { return world.gateway->now(); });
+  world.ctnetlink = std::make_unique<control::Ctnetlink>(
+      engine.conntrack(), engine.control_participant(), [] { return world.gateway->now(); });
   world.own = std::make_unique<control::OwnSubsystem>(engine);
   world.dispatcher.add(*world.nftables);
   world.dispatcher.add(*world.ctnetlink);
@@ -98,12 +105,21 @@ void pass_packets(MemoryGateway& gateway) {
   static const auto frames = [] {
     const auto payload = wire::pattern(40);
     return std::array{
-        wire::build_frame({.src = "10.1.0.1", .dst = "198.51.100.1", .protocol = wire::protocol::kTcp,
-                           .tcp_options = {2, 4, 5, 0xb4, 4, 2, 1, 1}, .payload = payload}),
+        wire::build_frame({.src = "10.1.0.1",
+                           .dst = "198.51.100.1",
+                           .protocol = wire::protocol::kTcp,
+                           .tcp_options = {2, 4, 5, 0xb4, 4, 2, 1, 1},
+                           .payload = payload}),
         wire::build_frame({.src = "10.1.0.1", .dst = "198.51.100.1", .payload = payload}),
-        wire::build_frame({.src = "10.1.0.1", .dst = "198.51.100.2", .protocol = wire::protocol::kIcmp, .payload = payload}),
-        wire::build_frame({.src = "2001:db8:a::1", .dst = "2001:db8:f::1", .ip_options = {17, 0, 1, 4, 0, 0, 0, 0},
-                           .first_header = wire::protocol::kDestinationOptions, .payload = payload}),
+        wire::build_frame({.src = "10.1.0.1",
+                           .dst = "198.51.100.2",
+                           .protocol = wire::protocol::kIcmp,
+                           .payload = payload}),
+        wire::build_frame({.src = "2001:db8:a::1",
+                           .dst = "2001:db8:f::1",
+                           .ip_options = {17, 0, 1, 4, 0, 0, 0, 0},
+                           .first_header = wire::protocol::kDestinationOptions,
+                           .payload = payload}),
         wire::build_frame({.src = "10.1.0.1", .dst = "203.0.113.1", .payload = payload}),
         wire::ByteVector{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 8, 6, 0, 1},
     };
@@ -123,8 +139,13 @@ void pass_packets(MemoryGateway& gateway) {
 netlink::Buffer flush_ruleset() {
   netlink::Buffer buffer;
   auto message = [&](std::uint16_t type, std::uint16_t resource) {
-    const nlmsghdr header{.nlmsg_len = 20, .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = 1, .nlmsg_pid = 0};
-    const nfgenmsg family{.nfgen_family = 0, .version = 0, .res_id = static_cast<std::uint16_t>(resource << 8)};
+    const nlmsghdr header{.nlmsg_len = 20,
+                          .nlmsg_type = type,
+                          .nlmsg_flags = NLM_F_REQUEST,
+                          .nlmsg_seq = 1,
+                          .nlmsg_pid = 0};
+    const nfgenmsg family{
+        .nfgen_family = 0, .version = 0, .res_id = static_cast<std::uint16_t>(resource << 8)};
     for (const std::uint8_t byte : as_bytes(header)) buffer.push_back(byte);
     for (const std::uint8_t byte : as_bytes(family)) buffer.push_back(byte);
   };

@@ -1,6 +1,7 @@
-// Packets in, by a gateway with rules of most kinds: nothing crashes, every buffer comes back, and in the end the
-// table is empty. A record (records.h) is a frame: bit 0 of its control is the port, bits 1 and 2 how long the
-// clock waits before, bit 3 whether the frame waits for the next one, so that they are in one batch.
+// Packets in, by a gateway with rules of most kinds: nothing crashes, every buffer comes back, and
+// in the end the table is empty. A record (records.h) is a frame: bit 0 of its control is the port,
+// bits 1 and 2 how long the clock waits before, bit 3 whether the frame waits for the next one, so
+// that they are in one batch.
 #include <array>
 
 #include "tests/fuzz/records.h"
@@ -57,12 +58,13 @@ table ip6 nat {
 }
 )";
 
-constexpr std::array<Duration, 4> kWaits = {Duration{}, std::chrono::milliseconds(1), std::chrono::seconds(2),
-                                            std::chrono::seconds(130)};
+constexpr std::array<Duration, 4> kWaits = {Duration{}, std::chrono::milliseconds(1),
+                                            std::chrono::seconds(2), std::chrono::seconds(130)};
 
 MemoryGateway& gateway() {
   static const auto gateway = [] {
-    auto made = MemoryGateway::create({.conntrack_max = 64, .small_buffers = 256, .large_buffers = 8, .wan_mtu = 1280});
+    auto made = MemoryGateway::create(
+        {.conntrack_max = 64, .small_buffers = 256, .large_buffers = 8, .wan_mtu = 1280});
     require(made.has_value(), "there is a gateway");
     const auto loaded = (*made)->load_rules(kRules);
     if (!loaded) std::fprintf(stderr, "%s\n", loaded.error().text.c_str());

@@ -1,8 +1,8 @@
-// A classic BPF program as a tool attaches it to its socket, and a datagram for it. The first byte of the input says
-// how many instructions follow; the rest is the datagram.
-#include <cstring>
-
+// A classic BPF program as a tool attaches it to its socket, and a datagram for it. The first byte
+// of the input says how many instructions follow; the rest is the datagram.
 #include "control/server/socket_filter.h"
+
+#include <cstring>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;

@@ -15,7 +15,8 @@ class TemporaryFile {
  public:
   explicit TemporaryFile(Bytes bytes) : descriptor_(memfd_create("fuzz", MFD_CLOEXEC)) {
     require(descriptor_ >= 0, "there is a file");
-    const bool is_written = write(descriptor_, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+    const bool is_written =
+        write(descriptor_, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
     require(is_written, "the file is written");
   }
   ~TemporaryFile() { close(descriptor_); }

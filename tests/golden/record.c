@@ -1,6 +1,7 @@
 /* Preloaded into a tool, writes down what its NETLINK_NETFILTER sockets say and hear: one line a
- * datagram, appended to $GOLDEN_LOG (tests/golden/record). $GOLDEN_NUMBERS, a list like "2:26,7:25",
- * changes nf_tables message numbers on their way out, for messages that the tool is too old to send. */
+ * datagram, appended to $GOLDEN_LOG (tests/golden/record). $GOLDEN_NUMBERS, a list like
+ * "2:26,7:25", changes nf_tables message numbers on their way out, for messages that the tool is
+ * too old to send. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -20,7 +21,8 @@ static int watched(int fd) { return fd >= 0 && fd < kDescriptors && is_ours[fd];
 static void note(int fd, const char* what, const unsigned char* bytes, size_t count) {
   static char line[kLineBytes];
   int at = snprintf(line, sizeof line, "%d/%d %s ", getpid(), fd, what);
-  for (size_t i = 0; i < count && at + 4 < kLineBytes; ++i) at += sprintf(line + at, "%02x", bytes[i]);
+  for (size_t i = 0; i < count && at + 4 < kLineBytes; ++i)
+    at += sprintf(line + at, "%02x", bytes[i]);
   line[at++] = '\n';
   const int log = open(getenv("GOLDEN_LOG"), O_WRONLY | O_APPEND | O_CREAT, 0644);
   if (log < 0 || write(log, line, (size_t)at) != at) abort();
@@ -46,7 +48,8 @@ static void renumber(unsigned char* bytes, size_t count) {
 int socket(int domain, int type, int protocol) {
   int (*const real)(int, int, int) = dlsym(RTLD_NEXT, "socket");
   const int fd = real(domain, type, protocol);
-  if (fd >= 0 && fd < kDescriptors) is_ours[fd] = domain == AF_NETLINK && protocol == NETLINK_NETFILTER;
+  if (fd >= 0 && fd < kDescriptors)
+    is_ours[fd] = domain == AF_NETLINK && protocol == NETLINK_NETFILTER;
   if (watched(fd)) note(fd, "socket", NULL, 0);
   return fd;
 }
@@ -102,7 +105,8 @@ ssize_t sendmsg(int fd, const struct msghdr* message, int flags) {
 ssize_t recvmsg(int fd, struct msghdr* message, int flags) {
   ssize_t (*const real)(int, struct msghdr*, int) = dlsym(RTLD_NEXT, "recvmsg");
   const ssize_t got = real(fd, message, flags);
-  if (watched(fd) && got > 0 && !(flags & MSG_PEEK)) note(fd, "<", message->msg_iov[0].iov_base, (size_t)got);
+  if (watched(fd) && got > 0 && !(flags & MSG_PEEK))
+    note(fd, "<", message->msg_iov[0].iov_base, (size_t)got);
   return got;
 }
 

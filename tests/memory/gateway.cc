@@ -63,9 +63,8 @@ Result<std::unique_ptr<MemoryGateway>> MemoryGateway::create(const Options& opti
 
 void MemoryGateway::add_ports() {
   for (const Side side : {Side::lan, Side::wan}) {
-    engine::PortSpec port{.name = side == Side::lan ? "lan" : "wan",
-                          .ifindex = ifindex_of(side),
-                          .queues = {}};
+    engine::PortSpec port{
+        .name = side == Side::lan ? "lan" : "wan", .ifindex = ifindex_of(side), .queues = {}};
     auto& queues = queues_[static_cast<std::size_t>(side)];
     for (std::uint16_t worker = 0; worker < options_.workers; ++worker) {
       queues.push_back(std::make_unique<io::MemoryQueue>(
@@ -106,9 +105,10 @@ void MemoryGateway::set_up_routes() {
     local.table = routing::kTableLocal;
     local.type = routing::RouteType::local;
     local.scope = routing::kScopeHost;
-    local.destination = {.family = parsed.family,
-                         .address = parsed.address,
-                         .length = static_cast<std::uint8_t>(8 * wire::address_bytes(parsed.family))};
+    local.destination = {
+        .family = parsed.family,
+        .address = parsed.address,
+        .length = static_cast<std::uint8_t>(8 * wire::address_bytes(parsed.family))};
     local.next_hops.push_back({.ifindex = ifindex_of(side)});
     routing.add(local);
   };
@@ -143,9 +143,8 @@ Result<std::string> MemoryGateway::run_nft(const std::vector<std::string>& words
     std::ofstream(folder.file("rules.nft")) << rules;
     command.insert(command.end(), {"-f", folder.file("rules.nft")});
   }
-  const auto run = engine::run_tool(command, folder.file("weir.sock"), [&] {
-    (*control)->serve_once(std::chrono::milliseconds(1));
-  });
+  const auto run = engine::run_tool(command, folder.file("weir.sock"),
+                                    [&] { (*control)->serve_once(std::chrono::milliseconds(1)); });
   if (!run) return std::unexpected(run.error());
   if (run->exit_code != 0) return std::unexpected(Error{EINVAL, run->output + run->messages});
   return run->output;

@@ -18,7 +18,8 @@ struct Outcome {
 /// is, for expectations that are for one of them only.
 Outcome play(const Scenario& scenario, Side side, Driver& driver);
 
-/// Takes out what only the other side is expected to do, so that every expectation left can be spoilt.
+/// Takes out what only the other side is expected to do, so that every expectation left can be
+/// spoilt.
 void keep_side(Scenario& scenario, Side side);
 
 /// How many expectations the scenario has that `spoil` can turn into wrong ones.

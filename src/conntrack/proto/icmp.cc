@@ -13,15 +13,24 @@ constexpr std::uint8_t kHighestType = 18;  // RFC 1122 3.2.2: unknown types are 
 
 std::optional<std::uint8_t> icmp_opposite(std::uint8_t message) {
   switch (message) {
-    case type::kEcho: return type::kEchoReply;
-    case type::kEchoReply: return type::kEcho;
-    case type::kTimestamp: return type::kTimestampReply;
-    case type::kTimestampReply: return type::kTimestamp;
-    case type::kInformation: return type::kInformationReply;
-    case type::kInformationReply: return type::kInformation;
-    case type::kAddressMask: return type::kAddressMaskReply;
-    case type::kAddressMaskReply: return type::kAddressMask;
-    default: return std::nullopt;
+    case type::kEcho:
+      return type::kEchoReply;
+    case type::kEchoReply:
+      return type::kEcho;
+    case type::kTimestamp:
+      return type::kTimestampReply;
+    case type::kTimestampReply:
+      return type::kTimestamp;
+    case type::kInformation:
+      return type::kInformationReply;
+    case type::kInformationReply:
+      return type::kInformation;
+    case type::kAddressMask:
+      return type::kAddressMaskReply;
+    case type::kAddressMaskReply:
+      return type::kAddressMask;
+    default:
+      return std::nullopt;
   }
 }
 

@@ -16,11 +16,16 @@ constexpr std::uint8_t kMulticastRouterSolicitation = 152;   // termination, and
 
 std::optional<std::uint8_t> icmpv6_opposite(std::uint8_t message) {
   switch (message) {
-    case type::kEcho: return type::kEchoReply;
-    case type::kEchoReply: return type::kEcho;
-    case kNodeInformationQuery: return kNodeInformationReply;
-    case kNodeInformationReply: return kNodeInformationQuery;
-    default: return std::nullopt;
+    case type::kEcho:
+      return type::kEchoReply;
+    case type::kEchoReply:
+      return type::kEcho;
+    case kNodeInformationQuery:
+      return kNodeInformationReply;
+    case kNodeInformationReply:
+      return kNodeInformationQuery;
+    default:
+      return std::nullopt;
   }
 }
 

@@ -17,8 +17,8 @@ constexpr std::size_t kConnectionsAStep = 32;
 /// Walks the table's entries by number, so what lives all through the dump is shown exactly once.
 class ConnectionDump final : public Dump {
  public:
-  ConnectionDump(conntrack::Control& control, const ctnetlink::Filter& filter, std::function<Time()> now,
-                 bool zeroes, const netlink::Writer::Start& start)
+  ConnectionDump(conntrack::Control& control, const ctnetlink::Filter& filter,
+                 std::function<Time()> now, bool zeroes, const netlink::Writer::Start& start)
       : control_(control), filter_(filter), now_(now), zeroes_(zeroes), start_(start) {
     found_.reserve(kConnectionsAStep);
   }

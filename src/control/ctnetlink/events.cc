@@ -45,7 +45,8 @@ Kind kind_of(std::uint32_t bits) {
 
 }  // namespace
 
-ConnectionEvents::ConnectionEvents(conntrack::Table& table, Server& server, std::function<Time()> now)
+ConnectionEvents::ConnectionEvents(conntrack::Table& table, Server& server,
+                                   std::function<Time()> now)
     : table_(table),
       server_(server),
       now_(now),

@@ -46,7 +46,8 @@ bool OwnSubsystem::is_change(std::uint8_t) const { return false; }
 
 Result<void> OwnSubsystem::handle(const Request& request, Reply& reply) {
   if (request.message.number() != own::kGetStats) {
-    return std::unexpected(Error{EINVAL, "weir's subsystem has no such message; see docs/NETLINK.md"});
+    return std::unexpected(
+        Error{EINVAL, "weir's subsystem has no such message; see docs/NETLINK.md"});
   }
   return reply.start_dump(std::make_unique<StatsDump>(request, source_.stats()));
 }

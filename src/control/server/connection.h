@@ -22,11 +22,11 @@ class Connection {
     closed,   ///< The peer has gone, or talks nonsense.
   };
 
-  Connection(Descriptor socket, Credentials credentials)
+  Connection(FileDescriptor socket, Credentials credentials)
       : socket_(std::move(socket)), credentials_(std::move(credentials)) {}
 
   int socket() const { return socket_.get(); }
-  Descriptor take_socket() { return std::move(socket_); }
+  FileDescriptor take_socket() { return std::move(socket_); }
   const Credentials& credentials() const { return credentials_; }
 
   Session* session() const { return session_; }
@@ -50,7 +50,7 @@ class Connection {
   std::ptrdiff_t receive(std::uint8_t* into, std::size_t bytes);
   void start_payload();
 
-  Descriptor socket_;
+  FileDescriptor socket_;
   Credentials credentials_;
   Session* session_ = nullptr;
 

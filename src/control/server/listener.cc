@@ -25,17 +25,17 @@ void make_directory(const std::string& path) {
 
 /// Whether the locked file is still the one at its path: an engine that ends removes it.
 bool is_current(int lock, const std::string& path) {
-  struct stat held {};
-  struct stat named {};
+  struct stat held{};
+  struct stat named{};
   return fstat(lock, &held) == 0 && stat(path.c_str(), &named) == 0 &&
          held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
 
-Result<Descriptor> take_lock(const std::string& path) {
+Result<FileDescriptor> take_lock(const std::string& path) {
   const std::string name = lock_path(path);
   for (;;) {
-    Descriptor lock(open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!lock) return std::unexpected(system_error("cannot open the lock file " + name));
+    FileDescriptor lock(open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!lock.is_open()) return std::unexpected(system_error("cannot open the lock file " + name));
     if (flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
       if (errno == EWOULDBLOCK) {
         return std::unexpected(
@@ -50,24 +50,6 @@ Result<Descriptor> take_lock(const std::string& path) {
 
 }  // namespace
 
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  if (this != &other) {
-    if (number_ >= 0) close(number_);
-    number_ = other.release();
-  }
-  return *this;
-}
-
-Descriptor::~Descriptor() {
-  if (number_ >= 0) close(number_);
-}
-
-int Descriptor::release() {
-  const int number = number_;
-  number_ = -1;
-  return number;
-}
-
 Result<Listener> Listener::open(const std::string& path, mode_t mode) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -80,8 +62,8 @@ Result<Listener> Listener::open(const std::string& path, mode_t mode) {
   make_directory(path);
   auto lock = take_lock(path);
   if (!lock) return std::unexpected(std::move(lock).error());
-  Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return std::unexpected(system_error("cannot make a unix socket"));
+  FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket.is_open()) return std::unexpected(system_error("cannot make a unix socket"));
   unlink(path.c_str());
   if (bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) {
     return std::unexpected(system_error("cannot make the socket " + path));

@@ -5,25 +5,9 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/file_descriptor.h"
 
 namespace weir::control {
-
-/// A descriptor that is closed when its owner goes.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept : number_(other.release()) {}
-  Descriptor& operator=(Descriptor&& other) noexcept;
-  ~Descriptor();
-
-  int get() const { return number_; }
-  explicit operator bool() const { return number_ >= 0; }
-  int release();
-
- private:
-  int number_ = -1;
-};
 
 /// The engine's unix socket: one engine a path. A lock file beside the socket (PATH.lock, flock)
 /// says whether an engine lives; a socket without its lock held is what a dead engine left, and
@@ -42,11 +26,12 @@ class Listener {
   int get() const { return socket_.get(); }
 
  private:
-  Listener(std::string path, Descriptor lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  Listener(std::string path, FileDescriptor lock)
+      : path_(std::move(path)), lock_(std::move(lock)) {}
 
   std::string path_;
-  Descriptor lock_;
-  Descriptor socket_;
+  FileDescriptor lock_;
+  FileDescriptor socket_;
 };
 
 }  // namespace weir::control

@@ -63,10 +63,10 @@ Result<std::unique_ptr<Server>> Server::open(const Options& options) {
 }
 
 Result<void> Server::set_up() {
-  epoll_ = Descriptor(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll_) return std::unexpected(system_error("cannot make an epoll descriptor"));
-  wake_ = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake_) return std::unexpected(system_error("cannot make an eventfd"));
+  epoll_ = FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_.is_open()) return std::unexpected(system_error("cannot make an epoll descriptor"));
+  wake_ = FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_.is_open()) return std::unexpected(system_error("cannot make an eventfd"));
   for (const int descriptor : {listener_.get(), wake_.get()}) {
     if (auto watched = watch_descriptor(descriptor, EPOLLIN); !watched) return watched;
   }
@@ -141,8 +141,8 @@ bool Server::admits(const Credentials& credentials) const {
 
 void Server::accept_connections() {
   for (int i = 0; i < kEventsAtOnce; ++i) {
-    Descriptor socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) return;
+    FileDescriptor socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket.is_open()) return;
     auto credentials = peer_credentials(socket.get());
     if (!credentials || !admits(*credentials)) continue;
     const int number = socket.get();
@@ -222,7 +222,7 @@ bool Server::attach(Connection& connection) {
   if (!connection.answer(success(), {})) return false;
   Session& session = *found->second;
   const int descriptor = connection.socket();
-  Descriptor socket = connection.take_socket();
+  FileDescriptor socket = connection.take_socket();
   const auto entry = connections_.find(descriptor);
   dead_connections_.push_back(std::move(entry->second));
   connections_.erase(entry);

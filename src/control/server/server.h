@@ -109,8 +109,8 @@ class Server final : public Publisher {
   Options options_;
   BufferLimits limits_;
   Listener listener_;
-  Descriptor epoll_;
-  Descriptor wake_;
+  FileDescriptor epoll_;
+  FileDescriptor wake_;
   Dispatcher dispatcher_;
   std::vector<GroupsObserver*> observers_;
   std::unordered_map<int, Watcher*> watchers_;

@@ -131,7 +131,7 @@ void Session::continue_dump() {
   }
 }
 
-void Session::attach(Descriptor data, int epoll) {
+void Session::attach(FileDescriptor data, int epoll) {
   data_ = std::move(data);
   epoll_ = epoll;
   const int bytes = kConnectionBytes;

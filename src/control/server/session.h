@@ -81,8 +81,8 @@ class Session {
   bool is_dumping() const { return dump_ != nullptr; }
 
   /// Takes the connection that frames go to. `epoll` watches it for writability when that matters.
-  void attach(Descriptor data, int epoll);
-  bool is_attached() const { return static_cast<bool>(data_); }
+  void attach(FileDescriptor data, int epoll);
+  bool is_attached() const { return data_.is_open(); }
   int data() const { return data_.get(); }
   /// Sends on what waits, and goes on with a dump for a bounded while. Called when the connection
   /// can take more.
@@ -128,7 +128,7 @@ class Session {
   bool is_filter_locked_ = false;
   SocketFilter filter_;
 
-  Descriptor data_;
+  FileDescriptor data_;
   int epoll_ = -1;
   bool watches_writable_ = false;
   bool is_broken_ = false;

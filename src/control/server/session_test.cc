@@ -31,11 +31,11 @@ class SessionTest : public ::testing::Test {
         Session::Identity{.number = 1, .secret = 2, .peer = {}, .rights = rights}, limits_);
     std::array<int, 2> pair{};
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
-    reader_ = Descriptor(pair[1]);
-    epoll_ = Descriptor(epoll_create1(EPOLL_CLOEXEC));
+    reader_ = FileDescriptor(pair[1]);
+    epoll_ = FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
     epoll_event event{};
     ASSERT_EQ(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, pair[0], &event), 0);
-    session_->attach(Descriptor(pair[0]), epoll_.get());
+    session_->attach(FileDescriptor(pair[0]), epoll_.get());
   }
   void SetUp() override { make(); }
 
@@ -70,8 +70,8 @@ class SessionTest : public ::testing::Test {
 
   BufferLimits limits_;
   std::unique_ptr<Session> session_;
-  Descriptor reader_;
-  Descriptor epoll_;
+  FileDescriptor reader_;
+  FileDescriptor epoll_;
 };
 
 TEST_F(SessionTest, ASlowReaderLosesIsToldAndResumes) {
@@ -307,12 +307,10 @@ TEST_F(BatchTest, WhoseCommitFailsIsAborted) {
 
 TEST_F(BatchTest, WhoseCommitFailsBlamesTheMessageThatCompletedTheFault) {
   recorder_.fails_commit = true;
-  EXPECT_EQ(execute({kBegin,
-                     {kTables | 1, NLM_F_REQUEST | NLM_F_ACK},
-                     {kTables | 60},
-                     {kTables | 2},
-                     kEnd}),
-            "1:0 2:31 ");
+  EXPECT_EQ(
+      execute(
+          {kBegin, {kTables | 1, NLM_F_REQUEST | NLM_F_ACK}, {kTables | 60}, {kTables | 2}, kEnd}),
+      "1:0 2:31 ");
   EXPECT_EQ(recorder_.log, "aaaCcccX");
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 //
-// Three tc programs that put weir between a port and the host's stack. The kernel keeps ARP, neighbour
-// discovery, everything that isn't IP and tagged frames; weir gets a copy of all other IP packets by
-// AF_PACKET, so the stack must not see them too. When the engine is gone the programs stay: closed.
+// Three tc programs that put weir between a port and the host's stack. The kernel keeps ARP,
+// neighbour discovery, everything that isn't IP and tagged frames; weir gets a copy of all other IP
+// packets by AF_PACKET, so the stack must not see them too. When the engine is gone the programs
+// stay: closed.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
@@ -11,17 +12,18 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
-static long (*load_bytes)(const void *skb, __u32 offset, void *to, __u32 len) =
-    (void *)BPF_FUNC_skb_load_bytes;
+static long (*load_bytes)(const void *skb, __u32 offset, void *to,
+                          __u32 len) = (void *)BPF_FUNC_skb_load_bytes;
 
-const volatile __u32 own_mark = 0;      // Set on frames that come from the engine.
-const volatile __u32 tap_ifindex = 0;   // The port's TAP.
+const volatile __u32 own_mark = 0;     // Set on frames that come from the engine.
+const volatile __u32 tap_ifindex = 0;  // The port's TAP.
 const volatile __u32 port_ifindex = 0;
 
 enum { kIcmp6 = 58, kFirstNdType = 133, kLastNdType = 137, kHopLimitNd = 255 };
 enum { kNextHeaderAt = 6, kHopLimitAt = 7, kTypeAt = 40, kNeeded = 41 };
 
-/// Neighbour discovery (RFC 4861 section 4): router and neighbour solicitation, advertisement, redirect.
+/// Neighbour discovery (RFC 4861 section 4): router and neighbour solicitation, advertisement,
+/// redirect.
 ALWAYS_INLINE int is_neighbour_discovery(struct __sk_buff *skb) {
   __u8 header[kNeeded];
   if (load_bytes(skb, ETH_HLEN, header, sizeof header)) return 0;

@@ -1,9 +1,9 @@
 #include "rules/expr/ct.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <cerrno>
 #include <optional>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "conntrack/tracker.h"
 #include "rules/data.h"

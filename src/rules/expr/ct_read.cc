@@ -1,9 +1,9 @@
 #include "rules/expr/ct_read.h"
 
-#include <chrono>
-
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
+
+#include <chrono>
 
 #include "conntrack/tracker.h"
 

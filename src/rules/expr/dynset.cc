@@ -84,7 +84,8 @@ class Dynset final : public Expression {
         write_expression(writer, *expression, mode);
       }
     }
-    writer.put_be32(NFTA_DYNSET_FLAGS, operands_.is_inverted ? std::uint32_t{NFT_DYNSET_F_INV} : 0u);
+    writer.put_be32(NFTA_DYNSET_FLAGS,
+                    operands_.is_inverted ? std::uint32_t{NFT_DYNSET_F_INV} : 0u);
   }
 
   void hold() override {

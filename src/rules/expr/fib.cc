@@ -1,13 +1,13 @@
 #include "rules/expr/fib.h"
 
-#include <cerrno>
-#include <algorithm>
-#include <array>
-#include <cstring>
-
 #include <linux/netfilter/nf_tables.h>
 #include <net/if.h>
 #include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
 
 #include "routing/database.h"
 #include "rules/data.h"

@@ -149,8 +149,7 @@ Result<std::unique_ptr<Expression>> parse(netlink::Region region, ParseContext&)
   const auto attributes = netlink::Attributes::parse(region, kSchema);
   if (!attributes) return std::unexpected(attributes.error());
   Operands operands;
-  const std::uint32_t type =
-      attributes->be32(NFTA_HASH_TYPE).host();  // Absent: NFT_HASH_JENKINS.
+  const std::uint32_t type = attributes->be32(NFTA_HASH_TYPE).host();  // Absent: NFT_HASH_JENKINS.
   if (type > NFT_HASH_SYM) {
     return std::unexpected(attributes->error(NFTA_HASH_TYPE, EOPNOTSUPP, "unknown hash"));
   }

@@ -65,8 +65,9 @@ Result<State> parse_limit(netlink::Region data) {
   if (__builtin_mul_overflow(attributes->be64(NFTA_LIMIT_UNIT).host(), kSecond, &state.unit_ns)) {
     return std::unexpected(attributes->error(NFTA_LIMIT_UNIT, EOVERFLOW, "the unit is too long"));
   }
-  const std::uint32_t type =
-      attributes->has(NFTA_LIMIT_TYPE) ? attributes->be32(NFTA_LIMIT_TYPE).host() : std::uint32_t{NFT_LIMIT_PKTS};
+  const std::uint32_t type = attributes->has(NFTA_LIMIT_TYPE)
+                                 ? attributes->be32(NFTA_LIMIT_TYPE).host()
+                                 : std::uint32_t{NFT_LIMIT_PKTS};
   if (type > NFT_LIMIT_PKT_BYTES) {
     return std::unexpected(attributes->error(NFTA_LIMIT_TYPE, EOPNOTSUPP, "unknown type of limit"));
   }

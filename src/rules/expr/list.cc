@@ -31,10 +31,9 @@ namespace {
 
 /// Every expression that weir has, by the name of its file.
 constexpr const ExpressionKind* kKinds[] = {
-    &kBitwise, &kByteorder, &kCmp, &kCounter, &kCt, &kDynset, &kExthdr, &kFib,
-    &kHash, &kImmediate, &kLast, &kLimit, &kLog, &kLookup, &kMasq, &kMeta,
-    &kNat, &kNotrack, &kNumgen, &kObjref, &kPayload, &kQuota, &kRange, &kRedir,
-    &kReject, &kRt,
+    &kBitwise,   &kByteorder, &kCmp,     &kCounter, &kCt,     &kDynset, &kExthdr, &kFib, &kHash,
+    &kImmediate, &kLast,      &kLimit,   &kLog,     &kLookup, &kMasq,   &kMeta,   &kNat, &kNotrack,
+    &kNumgen,    &kObjref,    &kPayload, &kQuota,   &kRange,  &kRedir,  &kReject, &kRt,
 };
 
 }  // namespace

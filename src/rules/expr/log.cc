@@ -1,11 +1,11 @@
 #include "rules/expr/log.h"
 
+#include <linux/netfilter/nf_log.h>
+#include <linux/netfilter/nf_tables.h>
+
 #include <array>
 #include <cerrno>
 #include <string>
-
-#include <linux/netfilter/nf_log.h>
-#include <linux/netfilter/nf_tables.h>
 
 #include "rules/expr/log_text.h"
 #include "rules/log_sink.h"

@@ -67,7 +67,8 @@ class Lookup final : public Expression {
         write_register(writer, NFTA_LOOKUP_DREG, operands_.destination);
       }
     }
-    writer.put_be32(NFTA_LOOKUP_FLAGS, operands_.is_inverted ? std::uint32_t{NFT_LOOKUP_F_INV} : 0u);
+    writer.put_be32(NFTA_LOOKUP_FLAGS,
+                    operands_.is_inverted ? std::uint32_t{NFT_LOOKUP_F_INV} : 0u);
   }
 
   void hold() override { bind_set(*set_); }

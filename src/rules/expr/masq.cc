@@ -1,8 +1,8 @@
 #include "rules/expr/masq.h"
 
-#include <cerrno>
-
 #include <linux/netfilter/nf_tables.h>
+
+#include <cerrno>
 
 #include "nat/nat.h"
 #include "routing/database.h"

@@ -1,9 +1,9 @@
 #include "rules/expr/redir.h"
 
-#include <cerrno>
-
 #include <linux/if_addr.h>
 #include <linux/netfilter/nf_tables.h>
+
+#include <cerrno>
 
 #include "nat/nat.h"
 #include "routing/database.h"

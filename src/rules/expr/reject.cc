@@ -1,11 +1,11 @@
 #include "rules/expr/reject.h"
 
-#include <array>
-#include <cerrno>
-
 #include <linux/netfilter/nf_tables.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
+
+#include <array>
+#include <cerrno>
 
 #include "rules/reject_sender.h"
 #include "rules/ruleset.h"

@@ -1,9 +1,9 @@
 #include "rules/expr/rt.h"
 
+#include <linux/netfilter/nf_tables.h>
+
 #include <algorithm>
 #include <cerrno>
-
-#include <linux/netfilter/nf_tables.h>
 
 #include "routing/database.h"
 #include "rules/data.h"
