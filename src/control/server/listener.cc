@@ -80,7 +80,7 @@ Result<Listener> Listener::open(const std::string& path, mode_t mode) {
 }
 
 Listener::~Listener() {
-  if (!socket_) return;
+  if (!socket_.is_open()) return;
   unlink(path_.c_str());
   unlink(lock_path(path_).c_str());
 }
