@@ -36,7 +36,7 @@ Session::~Session() = default;
 
 std::size_t Session::unread_bytes() const {
   int in_connection = 0;
-  if (data_ && ioctl(data_.get(), SIOCOUTQ, &in_connection) < 0) in_connection = 0;
+  if (data_.is_open() && ioctl(data_.get(), SIOCOUTQ, &in_connection) < 0) in_connection = 0;
   return waiting_.size() - waiting_begin_ + static_cast<std::size_t>(in_connection);
 }
 
@@ -87,7 +87,7 @@ void Session::queue(Bytes datagram, std::uint32_t group, std::uint16_t error) {
 }
 
 std::size_t Session::send_now(Bytes header, Bytes datagram) {
-  if (!data_ || is_broken_) return 0;
+  if (!data_.is_open() || is_broken_) return 0;
   iovec parts[] = {{const_cast<std::uint8_t*>(header.data()), header.size()},
                    {const_cast<std::uint8_t*>(datagram.data()), datagram.size()}};
   msghdr message{};
@@ -147,7 +147,7 @@ void Session::pump() {
 
 void Session::update_interest() {
   const bool is_wanted = !is_broken_ && (dump_ || !waiting_.empty());
-  if (!data_ || is_wanted == watches_writable_) return;
+  if (!data_.is_open() || is_wanted == watches_writable_) return;
   epoll_event event{};
   event.events = EPOLLRDHUP | (is_wanted ? std::uint32_t{EPOLLOUT} : 0);
   event.data.fd = data_.get();
