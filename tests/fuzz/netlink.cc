@@ -38,11 +38,11 @@ class Tool {
     int ends[2];
     require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0,
             "there are sockets");
-    epoll_ = control::Descriptor(epoll_create1(EPOLL_CLOEXEC));
-    reader_ = control::Descriptor(ends[0]);
+    epoll_ = FileDescriptor(epoll_create1(EPOLL_CLOEXEC));
+    reader_ = FileDescriptor(ends[0]);
     epoll_event event{};
     require(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, ends[1], &event) == 0, "the socket is watched");
-    session_.attach(control::Descriptor(ends[1]), epoll_.get());
+    session_.attach(FileDescriptor(ends[1]), epoll_.get());
     session_.set_port_id(1);
   }
   control::Session& session() { return session_; }
@@ -69,7 +69,7 @@ class Tool {
   }
 
   control::BufferLimits limits_;
-  control::Descriptor epoll_, reader_;
+  FileDescriptor epoll_, reader_;
   control::Session session_;
 };
 
