@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "packet/checksum.h"
@@ -23,7 +24,7 @@ class Prepare : public ::testing::Test {
   packet::Packet& packet_of(const wire::ByteVector& frame) {
     packet::Packet* const packet = pool_.take(static_cast<std::uint32_t>(frame.size()));
     packet->length = static_cast<std::uint32_t>(frame.size());
-    std::memcpy(packet->frame(), frame.data(), frame.size());
+    std::ranges::copy(frame, packet->frame());
     return *packet;
   }
   static wire::ByteVector tcp(std::size_t payload_bytes) {

@@ -2,6 +2,8 @@
 
 // The templates of hash_set.h.
 
+#include "sets/hash_set.h"
+
 namespace weir::sets {
 
 template <typename Each>

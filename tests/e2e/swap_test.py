@@ -19,7 +19,8 @@ parser.add_argument("--flows", type=int, default=10000)
 arguments = parser.parse_args()
 checks = L.Checks()
 NUMBERED = str(L.build_folder() / "tests" / "e2e" / "numbered")
-resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # A flow is a socket of the sender.
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 RULESET = """flush ruleset
 table inet swap {{
