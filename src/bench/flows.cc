@@ -61,7 +61,9 @@ void write_transport(MutableBytes l4, const conntrack::Tuple& tuple, const Look&
   } else {
     store(l4.data() + 4, Be16::from_host(static_cast<std::uint16_t>(l4.size())));
   }
-  store(l4.data() + checksum_at, wire::finish(pseudo + wire::sum(l4)));
+  Be16 checksum = wire::finish(pseudo + wire::sum(l4));
+  if (tuple.protocol == wire::protocol::kUdp) checksum = wire::udp_nonzero(checksum);
+  store(l4.data() + checksum_at, checksum);
 }
 
 }  // namespace
