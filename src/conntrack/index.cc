@@ -70,26 +70,41 @@ std::atomic<std::uint64_t>* Index::free_slot(std::uint32_t tag) const {
   return first_used <= second_used ? first : second;
 }
 
+bool Index::move_over(std::uint32_t at, std::atomic<std::uint64_t>& slot, unsigned depth) {
+  const std::uint32_t lines = this->lines();
+  const std::uint64_t word = slot.load(std::memory_order_relaxed);
+  const auto tag = static_cast<std::uint32_t>(word >> 32);
+  if (word == 0 || first_line(tag, lines) == second_line(tag, lines)) return false;
+  const bool goes_back = first_line(tag, lines) != at;
+  SpinLock& stripe = stripes_[(goes_back ? tag : mix(tag)) % kStripes];
+  if (!stripe.try_lock()) return false;  // Out of the locking order, so only tried.
+
+  const std::uint32_t now = this->lines();
+  const std::uint32_t to = goes_back ? first_line(tag, now) : second_line(tag, now);
+  std::atomic<std::uint64_t>* room = nullptr;
+  used_slots(lines_[to], room);
+  if (room == nullptr && depth > 0) room = make_room(to, depth - 1);
+  if (room != nullptr) {
+    room->store(word, std::memory_order_release);
+    if (goes_back) shape_.fetch_add(std::uint64_t{1} << 32, std::memory_order_acq_rel);
+    slot.store(0, std::memory_order_release);
+  }
+  stripe.unlock();
+  return room != nullptr;
+}
+
+std::atomic<std::uint64_t>* Index::make_room(std::uint32_t at, unsigned depth) {
+  for (auto& slot : lines_[at].slots) {
+    if (move_over(at, slot, depth)) return &slot;
+  }
+  return nullptr;
+}
+
 std::atomic<std::uint64_t>* Index::displace(std::uint32_t tag) {
   const std::uint32_t lines = this->lines();
-  for (const std::uint32_t at : {first_line(tag, lines), second_line(tag, lines)}) {
-    for (auto& slot : lines_[at].slots) {
-      const std::uint64_t word = slot.load(std::memory_order_relaxed);
-      const auto other = static_cast<std::uint32_t>(word >> 32);
-      if (word == 0 || first_line(other, lines) == second_line(other, lines)) continue;
-      const bool goes_back = first_line(other, lines) != at;
-      SpinLock& stripe = stripes_[(goes_back ? other : mix(other)) % kStripes];
-      if (!stripe.try_lock()) continue;  // Out of the locking order, so only tried.
-      const std::uint32_t now = this->lines();
-      std::atomic<std::uint64_t>* room = nullptr;
-      used_slots(lines_[goes_back ? first_line(other, now) : second_line(other, now)], room);
-      if (room != nullptr) {
-        room->store(word, std::memory_order_release);
-        if (goes_back) shape_.fetch_add(std::uint64_t{1} << 32, std::memory_order_acq_rel);
-        slot.store(0, std::memory_order_release);
-      }
-      stripe.unlock();
-      if (room != nullptr) return &slot;
+  for (unsigned depth = 0; depth <= kDisplaceDepth; ++depth) {
+    for (const std::uint32_t at : {first_line(tag, lines), second_line(tag, lines)}) {
+      if (std::atomic<std::uint64_t>* const room = make_room(at, depth)) return room;
     }
   }
   return nullptr;

@@ -28,9 +28,10 @@ struct Found {
 /// the present round has not split yet in (tag mod 2^(k-1)). Late in a round the lines that have
 /// not been split hold twice what the others do, so every tuple has a second line, which a mix of
 /// its tag places; an insert prefers the first while it is not crowded, then the emptier one, and
-/// when both are full moves a tuple in one of them over to its other line. A look-up therefore
-/// reads one line mostly, two for a miss, never more. Where even that finds no room the caller
-/// splits the index ahead of its turn (grow_anyway) a few times, and then must do without.
+/// when both are full moves a tuple in one of them over to its other line, if need be after moving
+/// another out of that. A look-up therefore reads one line mostly, two for a miss, never more.
+/// Where even that finds no room the caller splits the index ahead of its turn (grow_anyway) a few
+/// times, and then must do without.
 ///
 /// Growth is one line at a time: line s of the 2^k of the round gives up to a new line, s + 2^k,
 /// what the longer address sends there. No rehash: the tag says it.
@@ -145,6 +146,7 @@ class Index {
   /// Tuples a line at which the next one is split: two slots a connection, 16 bytes at this load
   /// are 24 bytes a connection.
   static constexpr double kSplitLoad = 5.4;
+  static constexpr unsigned kDisplaceDepth = 2;
   static constexpr unsigned kCrowded = 7;  // Slots in use from which the emptier line is preferred.
 
   struct Slot {
@@ -200,6 +202,10 @@ class Index {
   std::atomic<std::uint64_t>* free_slot(std::uint32_t tag) const;
   /// Makes room in one of the tag's full lines; null when that can't be done.
   std::atomic<std::uint64_t>* displace(std::uint32_t tag);
+  /// Frees a slot of a full line whose stripe is held, by moving a tuple to its other line; where
+  /// that is full as well, `depth` says how many lines further a chain of such moves may reach.
+  std::atomic<std::uint64_t>* make_room(std::uint32_t at, unsigned depth);
+  bool move_over(std::uint32_t at, std::atomic<std::uint64_t>& slot, unsigned depth);
   std::atomic<std::uint64_t>* slot_of(std::uint32_t tag, Found found) const;
 
   const Mapping mapping_;
