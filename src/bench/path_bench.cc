@@ -339,8 +339,10 @@ void verify(Bench& bench, const Task& task, std::uint64_t packets, Report& repor
         "that they should be in",
         packets, sent, wrong, counted, unready);
     for (const control::Stat& stat : bench.engine->stats()) {
-      const bool is_loss = stat.name.starts_with("drop.") || stat.name == "conntrack.chain_too_long";
-      if (is_loss && stat.value != 0) report.problem += fmt::format(", {} {}", stat.name, stat.value);
+      const bool is_loss =
+          stat.name.starts_with("drop.") || stat.name == "conntrack.chain_too_long";
+      if (is_loss && stat.value != 0)
+        report.problem += fmt::format(", {} {}", stat.name, stat.value);
     }
   }
 }

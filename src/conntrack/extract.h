@@ -11,9 +11,9 @@ namespace weir::conntrack {
 /// What a packet says about which connection it belongs to.
 struct Extracted {
   enum class Kind : std::uint8_t {
-    tuple,   // `tuple` is the packet's own.
-    quoted,  // An ICMP error: `tuple` is what an answer to the packet that it quotes would have,
-             // and `outer_dst` where the error goes.
+    tuple,      // `tuple` is the packet's own.
+    quoted,     // An ICMP error: `tuple` is what an answer to the packet that it quotes would have,
+                // and `outer_dst` where the error goes.
     untracked,  // The link's own messages (ICMPv6 neighbour discovery, multicast listeners).
     invalid,    // `reason` says why.
   };

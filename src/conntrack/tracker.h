@@ -26,7 +26,7 @@ enum class Confirmed : std::uint8_t {
               // that entry's mapping, then call confirm() again and send it.
   reply_taken,  // Another connection has the reply tuple, which was not reserved: let NAT choose
                 // another and call confirm() again, or discard.
-  no_room,  // The index has no room within its bound. Discard the packet (counted).
+  no_room,      // The index has no room within its bound. Discard the packet (counted).
 };
 
 /// One worker's hand on the table. A worker calls, between online() and offline(), for each batch:
@@ -37,8 +37,7 @@ class Tracker {
  public:
   Tracker(Table& table, std::uint32_t worker);
 
-  // -- The path
-  // ------------------------------------------------------------------------------------
+  // The path.
 
   /// Netfilter's conntrack at -200 (nf_conntrack_in) for every packet of `batch` whose state is
   /// not_tracked_yet: sets Packet::ct. A packet that tracking drops gets Packet::drop and stays
@@ -58,8 +57,7 @@ class Tracker {
   Connection connection(const packet::Packet& packet) { return entry(packet.ct.entry); }
   Connection entry(std::uint32_t number);
 
-  // -- NAT
-  // -----------------------------------------------------------------------------------------
+  // NAT.
 
   /// Makes `reply` the reply tuple of an entry that isn't confirmed, and reserves it in the index,
   /// so that no other connection gets it. An earlier reservation of the entry is released. False,
@@ -69,8 +67,7 @@ class Tracker {
   /// Whether a living connection other than `except` has this tuple or has reserved it.
   bool is_taken(const Tuple& tuple, std::uint32_t except, Time now);
 
-  // -- Changes by rules
-  // ------------------------------------------------------------------------------
+  // Changes by rules.
 
   /// ct mark set: the event is added to the packet's.
   void set_mark(packet::Packet& packet, std::uint32_t mark);
@@ -80,8 +77,7 @@ class Tracker {
   /// Deletes a connection at once (masquerade flush, `ct` expressions): events and all.
   void remove(std::uint32_t entry, Time now);
 
-  // -- Between batches
-  // -------------------------------------------------------------------------------
+  // Between batches.
 
   /// Removes what has expired, at most `budget` entries, and takes memory back. Returns how many
   /// timers fired.
@@ -96,8 +92,7 @@ class Tracker {
   void offline();
   void quiet();
 
-  // -- For control threads (see control.h, which most want instead)
-  // -----------------------------------
+  // For control threads (see control.h, which most want instead).
 
   /// Posts a change; false when the mailbox is full. `ticket` counts the posted changes: the change
   /// is done when changes_done() has reached it. Any control thread; wake the worker afterwards.

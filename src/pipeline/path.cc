@@ -62,7 +62,11 @@ Path::Path(const Parts& parts)
   context_.reject = this;
 }
 
-Path::~Path() { pending_.flush(*this); }
+Path::~Path() {
+  begin_batch();  // What earlier batches looked at may be gone.
+  pending_.flush(*this);
+  for (Packet* packet : generated_) pool_.release(packet);
+}
 
 void Path::set_time(Time now, Duration wall) {
   now_ = now;
@@ -70,8 +74,7 @@ void Path::set_time(Time now, Duration wall) {
   context_.wall = wall;
 }
 
-// From a port
-// -----------------------------------------------------------------------------------------
+// From a port.
 
 void Path::from_wire(Batch& batch) {
   counters_.received.add(batch.size());
@@ -119,8 +122,7 @@ void Path::input(Batch& batch) {
   for (Packet* packet : batch) deliver(packet);
 }
 
-// From the host
-// ---------------------------------------------------------------------------------------
+// From the host.
 
 void Path::from_host(Batch& batch) {
   counters_.from_host.add(batch.size());
@@ -169,8 +171,7 @@ void Path::from_self() {
   dead_.clear();
 }
 
-// The way out that all have in common
-// -----------------------------------------------------------------
+// The way out that all have in common.
 
 void Path::postrouting(Batch& batch) {
   run_chains(batch, Hook::postrouting, priority::kFirst, priority::kNatSrc);
@@ -180,8 +181,7 @@ void Path::postrouting(Batch& batch) {
   for (Packet* packet : batch) transmit(packet);
 }
 
-// Timers
-// ----------------------------------------------------------------------------------------------
+// Timers.
 
 void Path::poll() {
   begin_batch();
@@ -211,8 +211,7 @@ Time Path::next_deadline() const {
   return std::min(held == Time{} ? Time::max() : held, sweep);
 }
 
-// The stages
-// ------------------------------------------------------------------------------------------
+// The stages.
 
 void Path::begin_batch() {
   ruleset_ = shared_.ruleset.running();
