@@ -3,13 +3,12 @@
 // flows. The ports write each packet when the worker asks for it; what that costs is measured by
 // itself and subtracted. At the end one round is checked packet by packet.
 #include <fmt/core.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <fstream>
 #include <memory>
 
 #include "base/clock.h"
+#include "base/temporary_folder.h"
 #include "bench/bench.h"
 #include "bench/flows.h"
 #include "bench/lanes.h"
@@ -200,30 +199,14 @@ struct Lane {
   }
 };
 
-/// A temporary folder for the engine's socket and the ruleset.
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "weir-bench-XXXXXX").string();
-    path_ = mkdtemp(name.data()) == nullptr ? "." : name;
-  }
-  ~Folder() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  std::string file(const char* name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
 Result<void> load(engine::Engine& engine) {
-  const Folder folder;
+  const auto folder = TemporaryFolder::make("bench");
+  if (!folder) return std::unexpected(folder.error());
   auto control =
-      engine::ControlPlane::open(engine, {.socket_path = folder.file("weir.sock")}, boot_time);
+      engine::ControlPlane::open(engine, {.socket_path = folder->file("weir.sock")}, boot_time);
   if (!control) return std::unexpected(control.error());
-  std::ofstream(folder.file("rules.nft")) << kRules;
-  return engine::load_rules(folder.file("weir.sock"), folder.file("rules.nft"),
+  std::ofstream(folder->file("rules.nft")) << kRules;
+  return engine::load_rules(folder->file("weir.sock"), folder->file("rules.nft"),
                             [&] { (*control)->serve_once(std::chrono::milliseconds(1)); });
 }
 

@@ -1,10 +1,8 @@
 #include "replay/player.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
-#include <filesystem>
 
+#include "base/temporary_folder.h"
 #include "conntrack/control.h"
 #include "engine/control_plane.h"
 #include "engine/rules_loader.h"
@@ -31,31 +29,6 @@ constexpr std::size_t kMostBroadcasts = 1024;
 constexpr std::array kPieceDrops = {packet::Drop::fragment_malformed,
                                     packet::Drop::fragment_overlap, packet::Drop::fragment_memory,
                                     packet::Drop::buffers_exhausted};
-
-/// A folder that goes with its owner.
-class TemporaryFolder {
- public:
-  static Result<TemporaryFolder> make() {
-    std::error_code error;
-    std::filesystem::path base = std::filesystem::temp_directory_path(error);
-    if (error) base = "/tmp";
-    std::string name = (base / "weir-replay-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr)
-      return std::unexpected(system_error("making a folder in " + base.string()));
-    return TemporaryFolder(std::move(name));
-  }
-  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
-  ~TemporaryFolder() {
-    std::error_code error;
-    if (!path_.empty()) std::filesystem::remove_all(path_, error);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  explicit TemporaryFolder(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
 
 engine::Options engine_options(const Options& options) {
   engine::Options engine;
@@ -103,9 +76,9 @@ Result<std::unique_ptr<Player>> Player::create(const Options& options) {
 }
 
 Result<void> Player::load_rules(const std::string& file) {
-  auto folder = TemporaryFolder::make();
+  auto folder = TemporaryFolder::make("replay");
   if (!folder) return std::unexpected(folder.error());
-  const std::string socket = folder->path() + "/weir.sock";
+  const std::string socket = folder->file("weir.sock");
   auto control = engine::ControlPlane::open(*engine_, {.socket_path = socket, .socket_mode = 0600},
                                             frozen_clock);
   if (!control) return std::unexpected(control.error());

@@ -1,11 +1,10 @@
 #include "tests/memory/gateway.h"
 
 #include <net/if.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <fstream>
 
+#include "base/temporary_folder.h"
 #include "conntrack/control.h"
 #include "engine/run_tool.h"
 
@@ -19,23 +18,6 @@ constexpr HashKey kKey = {.low = 0x0706050403020100, .high = 0x0f0e0d0c0b0a0908}
 constexpr std::array<const char*, 2> kDevices = {"lan0", "wan0"};
 
 std::uint32_t ifindex_of(Side side) { return static_cast<std::uint32_t>(side) + 1; }
-
-/// A folder for the engine's socket and the ruleset, gone with its owner.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "weir-memory-XXXXXX").string();
-    path_ = mkdtemp(name.data()) == nullptr ? "." : name;
-  }
-  ~TemporaryFolder() {
-    std::error_code error;
-    if (path_ != ".") std::filesystem::remove_all(path_, error);
-  }
-  std::string file(const char* name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 }  // namespace
 
@@ -133,17 +115,18 @@ void MemoryGateway::set_up_routes() {
 
 Result<std::string> MemoryGateway::run_nft(const std::vector<std::string>& words,
                                            const std::string& rules) {
-  const TemporaryFolder folder;
-  auto control = engine::ControlPlane::open(*engine_, {.socket_path = folder.file("weir.sock")},
+  const auto folder = TemporaryFolder::make("memory");
+  if (!folder) return std::unexpected(folder.error());
+  auto control = engine::ControlPlane::open(*engine_, {.socket_path = folder->file("weir.sock")},
                                             [this] { return now_; });
   if (!control) return std::unexpected(control.error());
   std::vector<std::string> command = {"nft"};
   command.insert(command.end(), words.begin(), words.end());
   if (!rules.empty()) {
-    std::ofstream(folder.file("rules.nft")) << rules;
-    command.insert(command.end(), {"-f", folder.file("rules.nft")});
+    std::ofstream(folder->file("rules.nft")) << rules;
+    command.insert(command.end(), {"-f", folder->file("rules.nft")});
   }
-  const auto run = engine::run_tool(command, folder.file("weir.sock"),
+  const auto run = engine::run_tool(command, folder->file("weir.sock"),
                                     [&] { (*control)->serve_once(std::chrono::milliseconds(1)); });
   if (!run) return std::unexpected(run.error());
   if (run->exit_code != 0) return std::unexpected(Error{EINVAL, run->output + run->messages});
