@@ -18,9 +18,6 @@
 namespace weir::daemon {
 namespace {
 
-constexpr std::array<std::string_view, 2> kDrivers = {"auto", "af_packet"};
-constexpr std::uint16_t kMaxWorkers = 64;
-
 std::unexpected<Error> invalid(std::string text) {
   return std::unexpected(Error{EINVAL, std::move(text)});
 }

@@ -1,29 +1,65 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
 
 namespace weir::daemon {
 
+inline constexpr std::array<std::string_view, 3> kDrivers = {"auto", "af_packet", "af_xdp"};
+inline constexpr std::array<std::string_view, 6> kLogLevels = {"trace", "debug", "info",
+                                                               "warn",  "err",   "off"};
+inline constexpr std::uint16_t kMaxWorkers = 64;
+
+/// One network port: a name for people, and the device behind it.
 struct PortSettings {
   std::string name;             // "lan"
   std::string device;           // "eth1"
-  std::string driver = "auto";  // auto, af_packet
+  std::string driver = "auto";  // One of kDrivers.
+
+  bool operator==(const PortSettings&) const = default;
 };
 
-/// What `weir run` is told, by its command line or a configuration file.
+/// What happens to packets of the ports while no engine runs.
+enum class FailPolicy : std::uint8_t { closed, open };
+
+/// A netfilter knob to set at the start: "nf_conntrack_tcp_loose" and its value.
+struct SysctlSetting {
+  std::string name;
+  std::uint64_t value = 0;
+
+  bool operator==(const SysctlSetting&) const = default;
+};
+
+/// What `weir run` is told, by its command line or a configuration file. A new field gets its key
+/// in settings_keys.cc and its row in docs/CONFIGURATION.md; a test compares the two.
 struct Settings {
   std::vector<PortSettings> ports;
-  std::string rules;  // A file for nft; empty: rules come over the socket.
+  std::string rules;  // A file for nft; empty: those of the last run, else they come by the socket.
   std::string socket = "/run/weir/weir.sock";
+  std::string state = "/run/weir";  // The folder of what survives a restart.
+  std::string user;  // Whom the engine runs as; empty: weir where that user exists, else nobody.
+  FailPolicy fail_policy = FailPolicy::closed;
   std::uint16_t workers = 1;
+
   std::uint32_t conntrack_max = 262144;
-  std::string log_level = "info";
+  std::vector<SysctlSetting> sysctls;
+
+  // Memory.
+  std::uint32_t small_buffers = 16384;  // Packets of up to 2 KB that a worker can hold,
+  std::uint32_t large_buffers = 512;    // and longer ones.
+  std::uint32_t fragments_bytes = 4 << 20;
+
   std::vector<std::string> readers;   // "user:NAME" or "group:NAME": who may read over the socket,
   std::vector<std::string> changers;  // and who may change.
+
+  std::string log_level = "info";  // One of kLogLevels.
+
+  std::string metrics_listen;  // ADDRESS:PORT for Prometheus to scrape; empty: nowhere.
 };
 
 /// Reads a TOML file into `settings`; what it doesn't say stays as it is. Errors: ENOENT; EINVAL
