@@ -14,7 +14,7 @@ namespace weir::conntrack {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x6e6f632d72696577;  // "weir-con" in memory.
-constexpr std::uint32_t kLayoutVersion = 2;
+constexpr std::uint32_t kLayoutVersion = 3;
 
 /// Which boot of the machine this is: the clock that deadlines are on starts again with the next
 /// one.

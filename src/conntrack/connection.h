@@ -17,6 +17,8 @@ class Connection {
   const Tuple& tuple(Direction d) const { return entry_->tuple(d); }
 
   std::uint32_t status() const { return atomically(entry_->hot.status); }
+  /// By number, zero when it has none; Tracker::extension() leads to it.
+  std::uint32_t extension() const { return atomically(entry_->extension); }
   std::uint32_t mark() const { return atomically(entry_->hot.mark); }
   Time deadline() const { return Time(Duration(atomically(entry_->hot.deadline))); }
   Traffic traffic(Direction d) const {

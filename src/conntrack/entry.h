@@ -9,6 +9,7 @@
 #include "base/spin.h"
 #include "base/timing_wheel.h"
 #include "base/words.h"
+#include "conntrack/extension.h"
 #include "conntrack/proto/tcp.h"
 #include "conntrack/proto/udp.h"
 #include "conntrack/status.h"
@@ -49,7 +50,7 @@ struct alignas(64) Entry {
   SpinLock lock;
   std::atomic<std::uint8_t> owner{0};  // The worker whose wheels it hangs on.
   bool on_assured_wheel = false;       // The owner's: on which of them.
-  std::uint8_t unused = 0;
+  bool reply_reserved = false;         // Before confirm: the index holds a reservation of `reply`.
   std::atomic<std::uint32_t> sequence{0};
   Hot hot;
 
@@ -66,7 +67,8 @@ struct alignas(64) Entry {
   WheelLink wheel;         // The owner's.
   std::uint32_t link = 0;  // In the free list, or the owner's list of the dead.
   NatInfo nat;
-  bool reply_reserved = false;  // Before confirm: the index holds a reservation of `reply`.
+  std::uint32_t extension =
+      0;  // By number, zero: none (extension.h). Set once in a life, and as an atomic.
 
   TcpState tcp;
   /// TCP alone shortens deadlines: the second of the clock at which the wheel's slot comes at the
@@ -97,6 +99,7 @@ struct Snapshot {
   Duration start{};
   Duration stop{};  // Zero while it lives.
   NatInfo nat;
+  Rare rare;
 
   /// What is left of the timeout, never negative.
   Duration expires_in(Time now) const { return deadline > now ? deadline - now : Duration{}; }

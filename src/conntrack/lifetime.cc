@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <mutex>
+#include <utility>
 
 #include "conntrack/tracker.h"
 #include "wire/protocol.h"
@@ -208,8 +209,15 @@ void Tracker::reclaim() {
   for (unsigned i = 0; i < kReclaimedAtOnce && waiting_.head != 0; ++i) {
     const std::uint32_t number = waiting_.head;
     waiting_.head = arena_[number].link;
-    arena_.give(free_, number);
+    give_back(number);
   }
+}
+
+/// An entry and its extension to the free ones. Requires: nobody sees it any more.
+void Tracker::give_back(std::uint32_t number) {
+  const std::uint32_t extension = std::exchange(arena_[number].extension, 0);
+  if (extension != 0) extensions_.give(free_extensions_, extension);
+  arena_.give(free_, number);
 }
 
 /// A wheel's slot has come for an entry, which is off the wheel now.

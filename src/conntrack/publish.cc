@@ -156,7 +156,7 @@ void Tracker::discard(packet::Packet& packet) {
 
 void Tracker::free_unconfirmed(std::uint32_t number) {
   release_reservation(number);
-  arena_.give(free_, number);
+  give_back(number);
   table_.count_.fetch_sub(1, std::memory_order_relaxed);
 }
 

@@ -24,6 +24,9 @@ inline constexpr std::uint32_t kTemplate = 1u << 11;
 inline constexpr std::uint32_t kNatClash = 1u << 12;
 inline constexpr std::uint32_t kHelper = 1u << 13;
 inline constexpr std::uint32_t kOffload = 1u << 14;
+/// weir's own, never shown: packets of the connection must look into its extension (extension.h).
+inline constexpr std::uint32_t kNeedsExtension = 1u << 31;
+inline constexpr std::uint32_t kShown = (1u << 16) - 1;
 }  // namespace status
 
 /// Event bits: 1 << the kernel's enum ip_conntrack_events.

@@ -33,18 +33,22 @@ Result<std::unique_ptr<Table>> Table::create(const TableOptions& options, Time n
   const std::uint32_t capacity = arena_capacity(options);
   auto arena = Arena::open(capacity, options.arena_fd, options.key);
   if (!arena) return std::unexpected(arena.error());
+  auto extensions = Extensions::open(capacity, options.extension_fd, arena->is_recovered());
+  if (!extensions) return std::unexpected(extensions.error());
   auto index = Index::reserve(std::uint64_t{capacity} * 2);
   if (!index) return std::unexpected(index.error());
 
-  std::unique_ptr<Table> table(new Table(options, std::move(*arena), std::move(*index)));
+  std::unique_ptr<Table> table(
+      new Table(options, std::move(*arena), std::move(*extensions), std::move(*index)));
   if (table->arena_.is_recovered()) table->recover(now);
   table->fault_ahead();
   return table;
 }
 
-Table::Table(const TableOptions& options, Arena arena, Mapping index)
+Table::Table(const TableOptions& options, Arena arena, Extensions extensions, Mapping index)
     : options_(options),
       arena_(std::move(arena)),
+      extensions_(std::move(extensions)),
       index_(std::move(index)),
       epochs_(options.workers + options.controls),
       max_(options.max),
@@ -82,6 +86,26 @@ void Table::recover(Time now) {
     }
     count_.fetch_add(1, std::memory_order_relaxed);
     tracker.hang(number, now);
+  }
+  recover_extensions();
+}
+
+/// What living entries name is theirs, everything else is free.
+void Table::recover_extensions() {
+  const std::uint32_t end = extensions_.used_end();
+  std::vector<bool> is_used(end);
+  for (std::uint32_t number = 1; number < arena_.used_end(); ++number) {
+    Entry& entry = arena_[number];
+    const bool is_alive = entry.committed.load(std::memory_order_relaxed) != 0;
+    if (is_alive && extensions_.is_recovered() && entry.extension < end) {
+      is_used[entry.extension] = true;
+      continue;
+    }
+    entry.extension = 0;
+    entry.hot.status &= ~status::kNeedsExtension;
+  }
+  for (std::uint32_t number = 1; number < end; ++number) {
+    if (!is_used[number]) extensions_.give(trackers_[0]->free_extensions_, number);
   }
 }
 
@@ -136,13 +160,15 @@ Snapshot Table::copy(std::uint32_t number) const {
   result.reply = entry.reply;
   result.traffic = hot.traffic;
   result.deadline = hot.deadline;
-  result.status = hot.status;
+  result.status = hot.status & status::kShown;
   result.mark = hot.mark;
   result.udp = hot.udp;
   if (entry.original.protocol == wire::protocol::kTcp) result.tcp = load_words(entry.tcp);
   result.start = entry.start;
   result.stop = load_words(entry.stop);
   result.nat = entry.nat;
+  const std::uint32_t extension = Connection(number, entry).extension();
+  if (extension != 0) result.rare = rare_of(extensions_[extension]);
   return result;
 }
 

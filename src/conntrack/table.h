@@ -11,6 +11,7 @@
 #include "base/siphash.h"
 #include "conntrack/arena.h"
 #include "conntrack/entry.h"
+#include "conntrack/extension.h"
 #include "conntrack/index.h"
 #include "conntrack/statistics.h"
 #include "conntrack/timeouts.h"
@@ -26,6 +27,7 @@ struct TableOptions {
   std::uint32_t controls = 4;     // Threads beside the workers that look at the table.
   std::size_t event_ring = 8192;  // Events a worker can have outstanding.
   int arena_fd = -1;  // File or memfd for the entries, which a restarted engine may map again.
+  int extension_fd = -1;         // Likewise for their extensions.
   bool verify_checksums = true;  // nf_conntrack_checksum
   bool timestamps = true;        // nf_conntrack_timestamp
   Duration wall_offset{};        // What to add to the clock to get the wall's, for time stamps.
@@ -92,6 +94,7 @@ class Table {
   std::size_t control_participant(std::uint32_t i) const { return workers() + i; }
 
   const Arena& arena() const { return arena_; }
+  const Extensions& extensions() const { return extensions_; }
   const TableOptions& options() const { return options_; }
 
   /// What to add to the clock to get the wall's (time stamps); from TableOptions until set again.
@@ -115,8 +118,9 @@ class Table {
 
  private:
   friend class Tracker;
-  Table(const TableOptions& options, Arena arena, Mapping index);
+  Table(const TableOptions& options, Arena arena, Extensions extensions, Mapping index);
   void recover(Time now);
+  void recover_extensions();
   bool insert(std::uint32_t number);
   Snapshot copy(std::uint32_t number) const;
 
@@ -127,6 +131,7 @@ class Table {
   TableOptions options_;
   ReplyWatch* reply_watch_ = nullptr;
   Arena arena_;
+  Extensions extensions_;
   Index index_;
   Epochs epochs_;
   alignas(64) std::atomic<std::uint32_t> count_{0};

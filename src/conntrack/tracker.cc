@@ -70,6 +70,7 @@ struct Tracker::Work {
 Tracker::Tracker(Table& table, std::uint32_t worker)
     : table_(table),
       arena_(table.arena_),
+      extensions_(table.extensions_),
       index_(table.index_),
       worker_(worker),
       assured_(arena_.wheel_links()),
@@ -77,6 +78,19 @@ Tracker::Tracker(Table& table, std::uint32_t worker)
       events_(table.options().event_ring) {}
 
 Connection Tracker::entry(std::uint32_t number) { return {number, arena_[number]}; }
+
+Extension* Tracker::extension(std::uint32_t number) {
+  const std::uint32_t extension = entry(number).extension();
+  return extension == 0 ? nullptr : &extensions_[extension];
+}
+
+Extension* Tracker::extend(std::uint32_t number) {
+  if (Extension* const present = extension(number)) return present;
+  const std::uint32_t fresh = extensions_.take(free_extensions_);
+  if (fresh == 0) return nullptr;
+  std::atomic_ref(arena_[number].extension).store(fresh, std::memory_order_release);
+  return &extensions_[fresh];
+}
 
 void Tracker::track(packet::Batch& batch, packet::Batch& later, bool verify) {
   std::array<Work, packet::kBatchMax> work;
@@ -358,6 +372,7 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   entry.stop = {};
   entry.nat = {};
   entry.reply_reserved = false;
+  entry.extension = 0;
   entry.tcp = states.tcp;
 
   packet.ct.entry = number;

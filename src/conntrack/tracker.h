@@ -56,6 +56,11 @@ class Tracker {
   /// The entry that `packet` refers to. Requires: it has one.
   Connection connection(const packet::Packet& packet) { return entry(packet.ct.entry); }
   Connection entry(std::uint32_t number);
+  /// The extension of an entry, null when it has none.
+  Extension* extension(std::uint32_t entry);
+  /// The same, made when there is none; null when all are in use. Requires: the entry is not
+  /// confirmed and ours, or we hold its lock.
+  Extension* extend(std::uint32_t entry);
 
   // NAT.
 
@@ -126,6 +131,7 @@ class Tracker {
   bool join(packet::Packet& packet, Found winner, Time now);
   void release_reservation(std::uint32_t number);
   void free_unconfirmed(std::uint32_t number);
+  void give_back(std::uint32_t number);
   bool is_holder(Found found, const Tuple& tuple, std::uint32_t except) const;
 
   // lifetime.cc: room, death, memory.
@@ -149,9 +155,11 @@ class Tracker {
 
   Table& table_;
   Arena& arena_;
+  Extensions& extensions_;
   Index& index_;
   const std::uint32_t worker_;
   Arena::FreeList free_;
+  Extensions::FreeList free_extensions_;
   TimingWheel assured_;
   TimingWheel unassured_;
   // The dead that wait for their epoch, linked through Entry::link: those gathered now, and those

@@ -152,7 +152,7 @@ bool read_ct(const CtQuestion& question, const Context& context, Registers& regi
       registers.set_u8(destination, ct.is_reply());
       return true;
     case NFT_CT_STATUS:
-      registers.set_u32(destination, connection.status());
+      registers.set_u32(destination, connection.status() & conntrack::status::kShown);
       return true;
     case NFT_CT_MARK:
       registers.set_u32(destination, connection.mark());
