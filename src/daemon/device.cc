@@ -15,8 +15,11 @@ Result<std::unique_ptr<Device>> Device::open(const PortSettings& port, std::size
     return std::unexpected(Error{ENODEV, "port " + port.name + ": there is no device " +
                                              port.device + "; `ip link` lists them"});
   }
-  auto wire =
-      io::open_af_packet({.device = port.device, .ifindex = device->ifindex_, .queues = workers});
+  const io::AfPacketOptions options{
+      .device = port.device, .ifindex = device->ifindex_, .queues = workers};
+  auto sockets = io::open_packet_sockets(options);
+  if (!sockets) return std::unexpected(sockets.error());
+  auto wire = io::make_packet_queues(std::move(*sockets), options);
   if (!wire) return std::unexpected(wire.error());
   device->wire_ = std::move(*wire);
 

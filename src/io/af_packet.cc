@@ -67,6 +67,76 @@ Result<void> attach_filter(int fd) {
   return set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, "SO_ATTACH_FILTER");
 }
 
+constexpr std::size_t kFramesPerBlock = kBlockBytes / kFrameBytes;
+
+std::size_t blocks_of(std::size_t wanted_frames) {
+  return std::max<std::size_t>(1, wanted_frames / kFramesPerBlock);
+}
+
+Result<void> make_ring(int fd, std::size_t wanted_frames) {
+  const std::size_t blocks = blocks_of(wanted_frames);
+  const tpacket_req request{.tp_block_size = kBlockBytes,
+                            .tp_block_nr = static_cast<unsigned>(blocks),
+                            .tp_frame_size = kFrameBytes,
+                            .tp_frame_nr = static_cast<unsigned>(blocks * kFramesPerBlock)};
+  return set_option(fd, SOL_PACKET, PACKET_RX_RING, request, "PACKET_RX_RING");
+}
+
+Result<void> set_options(int fd) {
+  // PACKET_VNET_HDR must come before the ring, else EBUSY.
+  struct Setting {
+    int level, name, value;
+    const char* what;
+  };
+  const Setting settings[] = {
+      {SOL_PACKET, PACKET_VERSION, TPACKET_V2, "PACKET_VERSION"},
+      {SOL_PACKET, PACKET_VNET_HDR, 1, "PACKET_VNET_HDR"},
+      {SOL_PACKET, PACKET_IGNORE_OUTGOING, 1, "PACKET_IGNORE_OUTGOING"},
+      {SOL_PACKET, PACKET_COPY_THRESH, 1, "PACKET_COPY_THRESH"},
+      {SOL_SOCKET, SO_MARK, static_cast<int>(kEngineMark), "SO_MARK (needs CAP_NET_ADMIN)"},
+      {SOL_SOCKET, SO_RCVBUFFORCE, kSocketBufferBytes, "SO_RCVBUFFORCE"},
+      {SOL_SOCKET, SO_SNDBUFFORCE, kSocketBufferBytes, "SO_SNDBUFFORCE"},
+  };
+  for (const Setting& s : settings) {
+    if (auto set = set_option(fd, s.level, s.name, s.value, s.what); !set) return set;
+  }
+  return {};
+}
+
+Result<FileDescriptor> open_socket() {
+  FileDescriptor made(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (!made.is_open()) return std::unexpected(system_error("AF_PACKET socket (needs CAP_NET_RAW)"));
+  if (auto set = set_options(made.get()); !set) return std::unexpected(set.error());
+  return made;
+}
+
+/// A protocol of zero receives nothing.
+Result<void> bind_to(int fd, const AfPacketOptions& options, std::uint16_t protocol) {
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(protocol);
+  address.sll_ifindex = static_cast<int>(options.ifindex);
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return std::unexpected(system_error("binding to " + options.device));
+  return {};
+}
+
+/// The first socket makes the group (`group` is zero) and learns its number; the others join it.
+Result<void> join(int fd, std::uint16_t& group) {
+  const bool is_first = group == 0;
+  const std::uint32_t mode = PACKET_FANOUT_HASH | (is_first ? PACKET_FANOUT_FLAG_UNIQUEID : 0);
+  const std::uint32_t argument = group | mode << 16;
+  if (auto set = set_option(fd, SOL_PACKET, PACKET_FANOUT, argument, "PACKET_FANOUT"); !set)
+    return set;
+  if (!is_first) return {};
+  std::uint32_t given = 0;
+  socklen_t length = sizeof given;
+  if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &given, &length) != 0)
+    return std::unexpected(system_error("PACKET_FANOUT"));
+  group = static_cast<std::uint16_t>(given);
+  return {};
+}
+
 /// The receive ring: fixed frames in blocks, mapped into this process.
 class Ring {
  public:
@@ -75,14 +145,7 @@ class Ring {
   }
 
   Result<void> map(int fd, std::size_t wanted_frames) {
-    constexpr std::size_t kFramesPerBlock = kBlockBytes / kFrameBytes;
-    const std::size_t blocks = std::max<std::size_t>(1, wanted_frames / kFramesPerBlock);
-    const tpacket_req request{.tp_block_size = kBlockBytes,
-                              .tp_block_nr = static_cast<unsigned>(blocks),
-                              .tp_frame_size = kFrameBytes,
-                              .tp_frame_nr = static_cast<unsigned>(blocks * kFramesPerBlock)};
-    if (auto set = set_option(fd, SOL_PACKET, PACKET_RX_RING, request, "PACKET_RX_RING"); !set)
-      return set;
+    const std::size_t blocks = blocks_of(wanted_frames);
     const std::size_t bytes = blocks * kBlockBytes;
     void* const at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (at == MAP_FAILED) return std::unexpected(system_error("mapping the receive ring"));
@@ -119,40 +182,9 @@ class Ring {
 
 class AfPacketQueue final : public Queue {
  public:
-  Result<void> open(const AfPacketOptions& options) {
-    socket_ = FileDescriptor(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
-    if (!socket_.is_open())
-      return std::unexpected(system_error("AF_PACKET socket (needs CAP_NET_RAW)"));
-    if (auto set = set_options(); !set) return set;
-    if (auto set = attach_filter(fd()); !set) return set;
-    if (auto mapped = ring_.map(fd(), options.ring_frames); !mapped) return mapped;
+  explicit AfPacketQueue(FileDescriptor socket) : socket_(std::move(socket)) {}
 
-    sockaddr_ll address{};
-    address.sll_family = AF_PACKET;
-    address.sll_protocol = htons(ETH_P_ALL);
-    address.sll_ifindex = static_cast<int>(options.ifindex);
-    if (bind(fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      return std::unexpected(system_error("binding to " + options.device));
-    }
-    return {};
-  }
-
-  /// The first queue makes the group (`group` is zero) and learns its number; the others join it.
-  Result<void> join(std::uint16_t& group) {
-    const bool is_first = group == 0;
-    const std::uint32_t mode = PACKET_FANOUT_HASH | (is_first ? PACKET_FANOUT_FLAG_UNIQUEID : 0);
-    const std::uint32_t argument = group | mode << 16;
-    if (auto set = set_option(fd(), SOL_PACKET, PACKET_FANOUT, argument, "PACKET_FANOUT"); !set)
-      return set;
-    if (!is_first) return {};
-    std::uint32_t given = 0;
-    socklen_t length = sizeof given;
-    if (getsockopt(fd(), SOL_PACKET, PACKET_FANOUT, &given, &length) != 0) {
-      return std::unexpected(system_error("PACKET_FANOUT"));
-    }
-    group = static_cast<std::uint16_t>(given);
-    return {};
-  }
+  Result<void> map_ring(std::size_t frames) { return ring_.map(fd(), frames); }
 
   std::size_t receive(packet::Batch& batch, packet::Pool& pool) override {
     std::size_t added = 0;
@@ -175,7 +207,7 @@ class AfPacketQueue final : public Queue {
   void send(std::span<packet::Packet* const> packets, packet::Pool& pool) override {
     while (!packets.empty()) {
       const auto now = packets.first(std::min(packets.size(), packet::kBatchMax));
-      send_batch(now);
+      send_frames(fd(), now, counters_);
       for (packet::Packet* packet : now) pool.release(packet);
       packets = packets.subspan(now.size());
     }
@@ -185,27 +217,6 @@ class AfPacketQueue final : public Queue {
 
  private:
   int fd() const { return socket_.get(); }
-
-  Result<void> set_options() {
-    // PACKET_VNET_HDR must come before the ring, else EBUSY.
-    struct Setting {
-      int level, name, value;
-      const char* what;
-    };
-    const Setting settings[] = {
-        {SOL_PACKET, PACKET_VERSION, TPACKET_V2, "PACKET_VERSION"},
-        {SOL_PACKET, PACKET_VNET_HDR, 1, "PACKET_VNET_HDR"},
-        {SOL_PACKET, PACKET_IGNORE_OUTGOING, 1, "PACKET_IGNORE_OUTGOING"},
-        {SOL_PACKET, PACKET_COPY_THRESH, 1, "PACKET_COPY_THRESH"},
-        {SOL_SOCKET, SO_MARK, static_cast<int>(kEngineMark), "SO_MARK (needs CAP_NET_ADMIN)"},
-        {SOL_SOCKET, SO_RCVBUFFORCE, kSocketBufferBytes, "SO_RCVBUFFORCE"},
-        {SOL_SOCKET, SO_SNDBUFFORCE, kSocketBufferBytes, "SO_SNDBUFFORCE"},
-    };
-    for (const Setting& s : settings) {
-      if (auto set = set_option(fd(), s.level, s.name, s.value, s.what); !set) return set;
-    }
-    return {};
-  }
 
   packet::Packet* take_head(packet::Pool& pool) {
     const tpacket2_hdr& head = ring_.head();
@@ -259,40 +270,6 @@ class AfPacketQueue final : public Queue {
     }
   }
 
-  void send_batch(std::span<packet::Packet* const> packets) {
-    mmsghdr messages[packet::kBatchMax];
-    iovec parts[packet::kBatchMax][2];
-    VirtioHeader headers[packet::kBatchMax];
-    for (std::size_t i = 0; i < packets.size(); ++i) {
-      packet::Packet& packet = *packets[i];
-      restore_vlan(packet);
-      headers[i] = make_virtio(packet);
-      parts[i][0] = {&headers[i], sizeof headers[i]};
-      parts[i][1] = {packet.frame(), packet.length};
-      messages[i] = {};
-      messages[i].msg_hdr.msg_iov = parts[i];
-      messages[i].msg_hdr.msg_iovlen = 2;
-    }
-
-    std::size_t sent = 0;
-    int retries = 0;
-    while (sent < packets.size()) {
-      const int done = sendmmsg(fd(), messages + sent, static_cast<unsigned>(packets.size() - sent),
-                                MSG_DONTWAIT);
-      if (done > 0) {
-        for (int i = 0; i < done; ++i)
-          counters_.tx_bytes.add(packets[sent + static_cast<std::size_t>(i)]->length);
-        counters_.tx_packets.add(static_cast<std::uint64_t>(done));
-        sent += static_cast<std::size_t>(done);
-        retries = 0;
-      } else if (errno != EINTR && ++retries > kSendRetries) {
-        counters_.tx_failed.add();
-        ++sent;
-        retries = 0;
-      }
-    }
-  }
-
   /// The kernel's own count of what didn't fit into the ring; reading it resets it. A pending error
   /// (the device went down) is read too, so that it doesn't keep a sleeper awake.
   void read_kernel_drops() {
@@ -314,18 +291,75 @@ class AfPacketQueue final : public Queue {
 
 }  // namespace
 
-Result<std::vector<std::unique_ptr<Queue>>> open_af_packet(const AfPacketOptions& options) {
-  std::vector<std::unique_ptr<Queue>> queues;
+Result<std::vector<FileDescriptor>> open_packet_sockets(const AfPacketOptions& options) {
+  std::vector<FileDescriptor> sockets;
   std::uint16_t group = 0;
   for (std::size_t i = 0; i < options.queues; ++i) {
-    auto queue = std::make_unique<AfPacketQueue>();
-    if (auto opened = queue->open(options); !opened) return std::unexpected(opened.error());
-    if (options.queues > 1) {
-      if (auto joined = queue->join(group); !joined) return std::unexpected(joined.error());
-    }
+    auto opened = open_socket();
+    if (!opened) return std::unexpected(opened.error());
+    const int fd = opened->get();
+    sockets.push_back(std::move(*opened));
+    if (auto set = attach_filter(fd); !set) return std::unexpected(set.error());
+    if (auto made = make_ring(fd, options.ring_frames); !made) return std::unexpected(made.error());
+    if (auto bound = bind_to(fd, options, ETH_P_ALL); !bound) return std::unexpected(bound.error());
+    if (options.queues == 1) continue;
+    if (auto joined = join(fd, group); !joined) return std::unexpected(joined.error());
+  }
+  return sockets;
+}
+
+Result<std::vector<std::unique_ptr<Queue>>> make_packet_queues(std::vector<FileDescriptor> sockets,
+                                                               const AfPacketOptions& options) {
+  std::vector<std::unique_ptr<Queue>> queues;
+  for (FileDescriptor& socket : sockets) {
+    auto queue = std::make_unique<AfPacketQueue>(std::move(socket));
+    if (auto mapped = queue->map_ring(options.ring_frames); !mapped)
+      return std::unexpected(mapped.error());
     queues.push_back(std::move(queue));
   }
   return queues;
+}
+
+Result<FileDescriptor> open_packet_sender(const AfPacketOptions& options) {
+  auto opened = open_socket();
+  if (!opened) return opened;
+  if (auto bound = bind_to(opened->get(), options, 0); !bound)
+    return std::unexpected(bound.error());
+  return opened;
+}
+
+void send_frames(int socket, std::span<packet::Packet* const> packets, QueueCounters& counters) {
+  mmsghdr messages[packet::kBatchMax];
+  iovec parts[packet::kBatchMax][2];
+  VirtioHeader headers[packet::kBatchMax];
+  for (std::size_t i = 0; i < packets.size(); ++i) {
+    packet::Packet& packet = *packets[i];
+    restore_vlan(packet);
+    headers[i] = make_virtio(packet);
+    parts[i][0] = {&headers[i], sizeof headers[i]};
+    parts[i][1] = {packet.frame(), packet.length};
+    messages[i] = {};
+    messages[i].msg_hdr.msg_iov = parts[i];
+    messages[i].msg_hdr.msg_iovlen = 2;
+  }
+
+  std::size_t sent = 0;
+  int retries = 0;
+  while (sent < packets.size()) {
+    const int done = sendmmsg(socket, messages + sent, static_cast<unsigned>(packets.size() - sent),
+                              MSG_DONTWAIT);
+    if (done > 0) {
+      for (int i = 0; i < done; ++i)
+        counters.tx_bytes.add(packets[sent + static_cast<std::size_t>(i)]->length);
+      counters.tx_packets.add(static_cast<std::uint64_t>(done));
+      sent += static_cast<std::size_t>(done);
+      retries = 0;
+    } else if (errno != EINTR && ++retries > kSendRetries) {
+      counters.tx_failed.add();
+      ++sent;
+      retries = 0;
+    }
+  }
 }
 
 }  // namespace weir::io

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_descriptor.h"
 #include "io/port.h"
 
 namespace weir::io {
@@ -20,7 +22,19 @@ struct AfPacketOptions {
   std::size_t ring_frames = 16384;  // Of 2 KB each, a queue: 160 ms at 100,000 packets a second.
 };
 
-/// One queue per worker. Errors: EPERM without CAP_NET_RAW, ENODEV when the device is gone.
-Result<std::vector<std::unique_ptr<Queue>>> open_af_packet(const AfPacketOptions& options);
+/// The step that needs CAP_NET_RAW and CAP_NET_ADMIN: one bound socket for each queue, which may be
+/// handed to another process. Errors: EPERM without rights, ENODEV when the device is gone.
+Result<std::vector<FileDescriptor>> open_packet_sockets(const AfPacketOptions& options);
+
+/// The queues of these sockets, opened with the same options; needs no rights.
+Result<std::vector<std::unique_ptr<Queue>>> make_packet_queues(std::vector<FileDescriptor> sockets,
+                                                               const AfPacketOptions& options);
+
+/// A socket that only sends, by send_frames() or a driver that has no other way out.
+Result<FileDescriptor> open_packet_sender(const AfPacketOptions& options);
+
+/// Sends up to kBatchMax packets by one sendmmsg, VLAN tags and unfinished checksums as the
+/// socket's virtio headers say; counts into `counters`. The packets stay the caller's.
+void send_frames(int socket, std::span<packet::Packet* const> packets, QueueCounters& counters);
 
 }  // namespace weir::io

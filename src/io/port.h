@@ -36,6 +36,9 @@ class Queue {
   /// failures are counted. VLAN tags and unfinished checksums are put right for the driver here.
   virtual void send(std::span<packet::Packet* const> packets, packet::Pool& pool) = 0;
 
+  /// The end of a worker's round: what send() has kept back to go in one call, goes.
+  virtual void kick() {}
+
   /// Becomes readable when receive() would add something; -1 when the driver has no such thing, and
   /// the caller polls.
   virtual int wait_fd() const { return -1; }
