@@ -161,7 +161,7 @@ void Tracker::finish_kill(std::uint32_t number, Time now, std::uint32_t port_id)
   entry.committed.store(0, std::memory_order_release);
   {
     const std::lock_guard lock(entry.lock);
-    if (table_.options().timestamps) store_words(entry.stop, table_.wall(now));
+    if (entry.start != Duration{}) store_words(entry.stop, table_.wall(now));
     if ((table_.wanted_events() & event::kDestroy) != 0) {
       deliver(number, event::kDestroy, port_id);
     }

@@ -106,7 +106,7 @@ Tracker::Published Tracker::try_publish(std::uint32_t number, std::uint32_t even
     entry.reply_reserved = false;
     entry.hot.deadline += now.time_since_epoch();
     entry.hot.status |= status::kConfirmed;
-    if (table_.options().timestamps) entry.start = table_.wall(now);
+    if (table_.sysctl().timestamp.is_on()) entry.start = table_.wall(now);
     index_.publish(original_tag, original);
     index_.publish(reply_tag, reply);
     entry.committed.store(1, std::memory_order_release);

@@ -8,12 +8,8 @@
 #include <limits>
 #include <optional>
 
-#include "wire/protocol.h"
-
 namespace weir::conntrack {
 namespace {
-
-namespace protocol = wire::protocol;
 
 constexpr std::string_view kPrefix = "net.netfilter.nf_conntrack_";
 constexpr std::string_view kShortPrefix = "nf_conntrack_";
@@ -116,28 +112,6 @@ std::optional<std::uint64_t> read_number(std::string_view text) {
 }
 
 }  // namespace
-
-const TimeoutList& Sysctl::timeouts(std::uint8_t number) const {
-  switch (number) {
-    case protocol::kTcp:
-      return tcp;
-    case protocol::kUdp:
-    case protocol::kUdplite:
-      return udp;
-    case protocol::kIcmp:
-      return icmp;
-    case protocol::kIcmpv6:
-      return icmpv6;
-    case protocol::kSctp:
-      return sctp;
-    case protocol::kDccp:
-      return dccp;
-    case protocol::kGre:
-      return gre;
-    default:
-      return generic;
-  }
-}
 
 std::span<const SysctlName> sysctl_names() { return kNames; }
 

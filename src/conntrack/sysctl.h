@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "wire/protocol.h"
 
 namespace weir::conntrack {
 
@@ -110,7 +111,27 @@ struct Sysctl {
 
   /// The timeouts for a transport protocol number of one family's packets. UDPLite has UDP's, as in
   /// the kernel.
-  const TimeoutList& timeouts(std::uint8_t protocol) const;
+  const TimeoutList& timeouts(std::uint8_t protocol) const {
+    switch (protocol) {
+      case wire::protocol::kTcp:
+        return tcp;
+      case wire::protocol::kUdp:
+      case wire::protocol::kUdplite:
+        return udp;
+      case wire::protocol::kIcmp:
+        return icmp;
+      case wire::protocol::kIcmpv6:
+        return icmpv6;
+      case wire::protocol::kSctp:
+        return sctp;
+      case wire::protocol::kDccp:
+        return dccp;
+      case wire::protocol::kGre:
+        return gre;
+      default:
+        return generic;
+    }
+  }
 };
 
 /// A knob's name and what may be written to it.

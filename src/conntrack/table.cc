@@ -8,6 +8,7 @@
 
 #include "conntrack/connection.h"
 #include "conntrack/tracker.h"
+#include "conntrack/tuple_hash.h"
 #include "wire/protocol.h"
 
 namespace weir::conntrack {
@@ -51,8 +52,10 @@ Table::Table(const TableOptions& options, Arena arena, Extensions extensions, Ma
       extensions_(std::move(extensions)),
       index_(std::move(index)),
       epochs_(options.workers + options.controls),
-      max_(options.max),
+      sysctl_(options.sysctl),
       wall_offset_(options.wall_offset.count()) {
+  sysctl_.max.set(options.max);
+  sysctl_.max_limit.set(options.max);
   for (std::uint32_t i = 0; i < options.workers; ++i) {
     trackers_.push_back(std::make_unique<Tracker>(*this, i));
   }
@@ -121,15 +124,6 @@ bool Table::insert(std::uint32_t number) {
   return false;
 }
 
-Result<void> Table::set_max(std::uint32_t max) {
-  if (max == 0 || max > options_.max) {
-    return std::unexpected(
-        Error{EINVAL, "the engine was started with room for fewer connections than that"});
-  }
-  max_.store(max, std::memory_order_relaxed);
-  return {};
-}
-
 std::uint64_t Table::memory_bytes() const { return arena_.memory_bytes() + index_.memory_bytes(); }
 
 void Table::fault_ahead() {
@@ -138,9 +132,7 @@ void Table::fault_ahead() {
 }
 
 std::uint32_t Table::tag(const Tuple& tuple) const {
-  std::array<std::uint64_t, sizeof(Tuple) / 8> words;
-  std::memcpy(words.data(), &tuple, sizeof tuple);
-  return Index::tag_of(siphash13(arena_.key(), words));
+  return Index::tag_of(hash_tuple(arena_.key(), tuple));
 }
 
 std::uint32_t Table::id_of(std::uint32_t number, std::uint32_t generation) const {

@@ -14,7 +14,7 @@
 #include "conntrack/extension.h"
 #include "conntrack/index.h"
 #include "conntrack/statistics.h"
-#include "conntrack/timeouts.h"
+#include "conntrack/sysctl.h"
 
 namespace weir::conntrack {
 
@@ -26,12 +26,10 @@ struct TableOptions {
   std::uint32_t workers = 1;
   std::uint32_t controls = 4;     // Threads beside the workers that look at the table.
   std::size_t event_ring = 8192;  // Events a worker can have outstanding.
-  int arena_fd = -1;  // File or memfd for the entries, which a restarted engine may map again.
-  int extension_fd = -1;         // Likewise for their extensions.
-  bool verify_checksums = true;  // nf_conntrack_checksum
-  bool timestamps = true;        // nf_conntrack_timestamp
-  Duration wall_offset{};        // What to add to the clock to get the wall's, for time stamps.
-  Timeouts timeouts{};
+  int arena_fd = -1;       // File or memfd for the entries, which a restarted engine may map again.
+  int extension_fd = -1;   // Likewise for their extensions.
+  Duration wall_offset{};  // What to add to the clock to get the wall's, for time stamps.
+  Sysctl sysctl{};         // But for its `max`.
   std::optional<HashKey> key{};  // For tests that need the same hashes twice.
 };
 
@@ -60,9 +58,10 @@ class Table {
 
   /// Entries now (unconfirmed included) and at most.
   std::uint32_t count() const { return count_.load(std::memory_order_relaxed); }
-  std::uint32_t max() const { return max_.load(std::memory_order_relaxed); }
-  /// Lowers or raises the bound, up to what the table was made with. EINVAL beyond.
-  Result<void> set_max(std::uint32_t max);
+  std::uint32_t max() const {
+    const std::uint32_t max = sysctl_.max.get();
+    return max != 0 ? max : sysctl_.max_limit.get();
+  }
   std::uint64_t memory_bytes() const;
   std::uint32_t index_lines() const { return index_.lines(); }
 
@@ -92,6 +91,10 @@ class Table {
   Epochs& epochs() { return epochs_; }
   /// The epoch participant of control thread `i`, below TableOptions::controls.
   std::size_t control_participant(std::uint32_t i) const { return workers() + i; }
+
+  /// All nf_conntrack_* knobs; the control thread sets them, anybody reads.
+  Sysctl& sysctl() { return sysctl_; }
+  const Sysctl& sysctl() const { return sysctl_; }
 
   const Arena& arena() const { return arena_; }
   const Extensions& extensions() const { return extensions_; }
@@ -136,7 +139,7 @@ class Table {
   Epochs epochs_;
   alignas(64) std::atomic<std::uint32_t> count_{0};
   alignas(64) std::atomic<std::uint32_t> wanted_{0};
-  std::atomic<std::uint32_t> max_;
+  Sysctl sysctl_;
   std::atomic<Duration::rep> wall_offset_;
   Waker waker_ = nullptr;
   void* waker_context_ = nullptr;

@@ -31,24 +31,26 @@ struct States {
 
 /// The closed set of trackers.
 Step dispatch(const packet::Packet& packet, const Tuple& original, const Sighting& sighting,
-              const Timeouts& timeouts, States& states) {
+              const Sysctl& sysctl, States& states) {
+  const TimeoutList& timeouts = sysctl.timeouts(original.protocol);
   switch (original.protocol) {
     case protocol::kUdp:
-      return states.udp.on_packet(sighting, timeouts.udp);
+      return states.udp.on_packet(sighting, timeouts);
     case protocol::kTcp: {
       const auto segment = TcpSegment::read(packet.l4());
       if (!segment) return {.outcome = Outcome::invalid, .reason = segment.error()};
-      return states.tcp.on_packet(*segment, sighting, timeouts.tcp);
+      return states.tcp.on_packet(*segment, sighting, {timeouts, sysctl.tcp_knobs});
     }
     case protocol::kIcmp:
       if (original.family != wire::Family::ip) break;
-      return track_icmp(static_cast<std::uint8_t>(original.dst_port.host() >> 8), timeouts.icmp);
+      return track_icmp(static_cast<std::uint8_t>(original.dst_port.host() >> 8),
+                        timeouts[timeout::kOnly]);
     case protocol::kIcmpv6:
       if (original.family != wire::Family::ip6) break;
       return track_icmpv6(static_cast<std::uint8_t>(original.dst_port.host() >> 8),
-                          timeouts.icmpv6);
+                          timeouts[timeout::kOnly]);
     default:
-      return track_generic(timeouts.generic);
+      return track_generic(timeouts[timeout::kOnly]);
   }
   return {.outcome = Outcome::invalid,
           .reason = Reason::not_trackable};  // The other family's ICMP.
@@ -94,7 +96,7 @@ Extension* Tracker::extend(std::uint32_t number) {
 
 void Tracker::track(packet::Batch& batch, packet::Batch& later, bool verify) {
   std::array<Work, packet::kBatchMax> work;
-  extract_all(batch, work.data(), verify && table_.options().verify_checksums);
+  extract_all(batch, work.data(), verify && table_.sysctl().checksum.is_on());
   prefetch_all(batch, work.data());
 
   BatchEnds ends;
@@ -276,7 +278,7 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
                           .expires_in = hot.deadline - now};
   States states{.udp = hot.udp, .tcp = {}};
   if (is_tcp) states.tcp = entry.tcp;
-  const Step step = dispatch(packet, original, sighting, table_.options().timeouts, states);
+  const Step step = dispatch(packet, original, sighting, table_.sysctl(), states);
 
   const bool belongs = step.outcome == Outcome::accept || step.outcome == Outcome::remove;
   packet.ct.reason = static_cast<std::uint8_t>(step.reason);
@@ -342,8 +344,7 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   if (!reply) return set_invalid(packet, Reason::icmp_not_a_beginning, false);
 
   States states{};
-  const Step step =
-      dispatch(packet, tuple, {.now = now, .first = true}, table_.options().timeouts, states);
+  const Step step = dispatch(packet, tuple, {.now = now, .first = true}, table_.sysctl(), states);
   if (step.outcome == Outcome::drop) {
     statistics_.drop.add();
     packet.drop = packet::Drop::conntrack_dropped;

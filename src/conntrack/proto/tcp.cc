@@ -80,7 +80,7 @@ Reason Passage::begin() {
   const TcpDue due = tcp_due(Direction::original, kind_, none);
   if (due.what != TcpDue::What::moves) return Reason::tcp_not_a_beginning;
   const bool is_pick_up = due.phase != syn_sent;
-  if (is_pick_up && !settings_.loose) return Reason::tcp_loose_off;
+  if (is_pick_up && !settings_.knobs.loose.is_on()) return Reason::tcp_loose_off;
 
   state_ = TcpState{};
   from_ = none;
@@ -173,7 +173,7 @@ Passage::Next Passage::judge_reset() {
     const std::uint32_t expected = state_.sides[peer].max_ack;
     if (segment_.seq == 0 && !is_established())
       return Next::check_window;  // Answers an ignored SYN.
-    if (is_before(segment_.seq, expected) && !settings_.ignore_invalid_rst)
+    if (is_before(segment_.seq, expected) && !settings_.knobs.ignore_invalid_rst.is_on())
       return Next::refuse_reset;
     if (!is_established() || segment_.seq == expected) return Next::check_window;
     const bool follows_own_data = state_.last_kind == TcpKind::ack &&
@@ -214,7 +214,7 @@ Step Passage::out_of_window(Reason reason) {
     state_.last_direction = direction_;
     return step;
   }
-  const Duration unacknowledged = settings_.unacknowledged;
+  const Duration unacknowledged = settings_.unacknowledged();
   if (sighting_.expires_in >= kSoonEnough && sighting_.expires_in > unacknowledged) {
     step.timeout = unacknowledged;
   }
@@ -225,13 +225,13 @@ Step Passage::out_of_window(Reason reason) {
 /// closed its window, or hasn't acknowledged (RFC 9293 section 3.8.3).
 Duration Passage::timeout() const {
   const Duration normal = settings_.timeout(to_);
-  const Duration retransmitted = std::min(normal, settings_.retransmitted);
-  if (state_.retransmissions >= settings_.max_retrans && retransmitted < normal)
+  const Duration retransmitted = std::min(normal, settings_.retransmitted());
+  if (state_.retransmissions >= settings_.knobs.max_retrans.get() && retransmitted < normal)
     return retransmitted;
   if (kind_ == TcpKind::rst) return settings_.timeout(close);
   const bool has_unacknowledged =
       ((state_.flags[0] | state_.flags[1]) & TcpSide::kDataUnacknowledged) != 0;
-  if (has_unacknowledged && settings_.unacknowledged < normal) return settings_.unacknowledged;
+  if (has_unacknowledged && settings_.unacknowledged() < normal) return settings_.unacknowledged();
   if (state_.last_win == 0) return retransmitted;
   return normal;
 }
@@ -254,7 +254,7 @@ Step Passage::arrive() {
       step.timeout.reset();
       step.counted = false;
     } else if (to_ == established) {  // Picked up; nobody has confirmed it yet.
-      step.timeout = std::min(*step.timeout, settings_.unacknowledged);
+      step.timeout = std::min(*step.timeout, settings_.unacknowledged());
     }
   } else if (!sighting_.assured && (from_ == syn_recv || from_ == established) &&
              to_ == established) {

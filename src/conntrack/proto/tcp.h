@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "conntrack/proto/step.h"
+#include "conntrack/sysctl.h"
 #include "conntrack/tuple.h"
 
 namespace weir::conntrack {
@@ -29,29 +30,14 @@ enum class TcpPhase : std::uint8_t {
 /// "SYN_SENT", as conntrack(8) prints it.
 const char* to_string(TcpPhase phase);
 
-/// The kernel's nf_conntrack_tcp_* settings (sysctl net.netfilter), with its defaults.
+/// What tracking TCP may be told: the timeouts, of the knobs or of a policy, and the other knobs.
 struct TcpSettings {
-  /// By phase; [0] is not used.
-  std::array<Duration, 10> timeouts = {
-      Duration{},
-      std::chrono::minutes(2),   // SYN_SENT
-      std::chrono::seconds(60),  // SYN_RECV
-      std::chrono::hours(120),   // ESTABLISHED
-      std::chrono::minutes(2),   // FIN_WAIT
-      std::chrono::seconds(60),  // CLOSE_WAIT
-      std::chrono::seconds(30),  // LAST_ACK
-      std::chrono::minutes(2),   // TIME_WAIT
-      std::chrono::seconds(10),  // CLOSE
-      std::chrono::minutes(2),   // SYN_SENT2
-  };
-  Duration retransmitted = std::chrono::minutes(5);   // nf_conntrack_tcp_timeout_max_retrans
-  Duration unacknowledged = std::chrono::minutes(5);  // nf_conntrack_tcp_timeout_unacknowledged
-  std::uint8_t max_retrans = 3;
-  bool loose = true;
-  bool be_liberal = false;
-  bool ignore_invalid_rst = false;
+  const TimeoutList& timeouts;
+  const TcpKnobs& knobs;
 
   Duration timeout(TcpPhase phase) const { return timeouts[static_cast<std::size_t>(phase)]; }
+  Duration retransmitted() const { return timeouts[timeout::kTcpRetransmitted]; }
+  Duration unacknowledged() const { return timeouts[timeout::kTcpUnacknowledged]; }
 };
 
 /// What tracking needs of a TCP segment, numbers in host order.

@@ -102,7 +102,7 @@ Line parse(const std::string& text) {
 /// Keeps an entry as the table does.
 class Connection {
  public:
-  TcpSettings settings;
+  Sysctl sysctl;
   TcpState state;
   bool fixed_timeout = false;
 
@@ -118,7 +118,7 @@ class Connection {
                                        .assured = assured_,
                                        .fixed_timeout = fixed_timeout,
                                        .expires_in = deadline_ - now_},
-                                      settings);
+                                      {sysctl.tcp, sysctl.tcp_knobs});
     if (step.outcome != Outcome::invalid) is_new_ = false;
     if (step.timeout) deadline_ = now_ + *step.timeout;
     assured_ = assured_ || step.assured;
@@ -170,9 +170,9 @@ const std::vector<std::string> kHandshake = {
     "c A  1001 a5001 > ESTABLISHED 432000 assured",
 };
 
-Connection established(TcpSettings settings = {}) {
+Connection established(TcpKnobs knobs = {}) {
   Connection connection;
-  connection.settings = settings;
+  connection.sysctl.tcp_knobs = knobs;
   connection.play(kHandshake);
   return connection;
 }
@@ -327,27 +327,27 @@ TEST(Tcp, RetransmissionsShortenTheTimeout) {
   Connection connection = established();
   connection.play({"c A 1001 a5001 +100 > ESTABLISHED 300", "c A 1001 a5001 +100 > ESTABLISHED 300",
                    "c A 1001 a5001 +100 > ESTABLISHED 300"});
-  connection.settings.unacknowledged = 400s;
-  connection.settings.retransmitted = 200s;
+  connection.sysctl.tcp.at(timeout::kTcpUnacknowledged).set(400);
+  connection.sysctl.tcp.at(timeout::kTcpRetransmitted).set(200);
   connection.play({"c A 1001 a5001 +100 > ESTABLISHED 200"});  // The third repetition.
   connection.play({"s A 5001 a1101 > ESTABLISHED 432000"});
 }
 
 TEST(Tcp, LooseOffDoesNotPickUp) {
   Connection connection;
-  connection.settings.loose = false;
+  connection.sysctl.tcp_knobs.loose.set(0);
   EXPECT_EQ(connection.send("c A 1000 a5000").reason, Reason::tcp_loose_off);
   connection.play({"c S 1000 > SYN_SENT"});
 }
 
 TEST(Tcp, LiberalPassesWhatIsOutside) {
-  Connection connection = established({.be_liberal = true});
+  Connection connection = established({.be_liberal = 1});
   connection.play({"c A 70001001 a5001 +100 > ESTABLISHED", "c A 1001 a99005001 > ESTABLISHED"});
 }
 
 // What passes only because the connection is liberal teaches nothing about windows.
 TEST(Tcp, LiberalDoesNotLearnFromOutside) {
-  Connection connection = established({.be_liberal = true});
+  Connection connection = established({.be_liberal = 1});
   const TcpState before = connection.state;
   connection.play({"c A 70001001 a5001 +100 > ESTABLISHED 432000",
                    "s A 5001 a99001001 w9 > ESTABLISHED 432000"});
@@ -363,7 +363,7 @@ TEST(Tcp, LiberalFlagOfOneSideOnly) {
 }
 
 TEST(Tcp, IgnoreInvalidRstJudgesByWindowOnly) {
-  Connection connection = established({.ignore_invalid_rst = true});
+  Connection connection = established({.ignore_invalid_rst = 1});
   connection.play({"s R 5000 > ESTABLISHED 10"});
 }
 

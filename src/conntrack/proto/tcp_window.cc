@@ -78,7 +78,8 @@ struct Check {
   /// In a liberal connection everything that is outside passes as if it were inside (it still moves
   /// the phase), and teaches nothing about windows.
   TcpFit outside(TcpFit::What what, Reason reason) const {
-    const bool is_liberal = settings.be_liberal || (sender_flags & TcpSide::kBeLiberal) != 0;
+    const bool is_liberal =
+        settings.knobs.be_liberal.is_on() || (sender_flags & TcpSide::kBeLiberal) != 0;
     return is_liberal ? TcpFit{} : TcpFit{what, reason};
   }
 };

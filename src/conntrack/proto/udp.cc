@@ -15,12 +15,12 @@ constexpr std::size_t kHeaderBytes = 8;
 
 /// UDP has no handshake. A flow earns the stream timeout, and is assured, once it has been answered
 /// and is still in use two seconds after it began; a single question and answer never does.
-Step UdpState::on_packet(const Sighting& sighting, const UdpTimeouts& timeouts) {
+Step UdpState::on_packet(const Sighting& sighting, const TimeoutList& timeouts) {
   if (sighting.first) stream_from_ = sighting.now + kProbation;
 
   const bool is_stream = sighting.seen_reply && sighting.now > stream_from_;
-  if (!is_stream) return {.timeout = timeouts.unreplied};
-  return {.timeout = timeouts.stream,
+  if (!is_stream) return {.timeout = timeouts[timeout::kUnreplied]};
+  return {.timeout = timeouts[timeout::kStream],
           .assured = true,
           .events = sighting.assured ? 0 : event::kAssured};
 }

@@ -3,7 +3,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "conntrack/proto/step.h"
-#include "conntrack/timeouts.h"
+#include "conntrack/sysctl.h"
 
 namespace weir::conntrack {
 
@@ -11,7 +11,7 @@ namespace weir::conntrack {
 /// guarded by its lock.
 class UdpState {
  public:
-  Step on_packet(const Sighting& sighting, const UdpTimeouts& timeouts);
+  Step on_packet(const Sighting& sighting, const TimeoutList& timeouts);
 
  private:
   Time stream_from_{};  // A flow that is still answered after this is a stream.

@@ -10,7 +10,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Time kStart = Time(1000s);
-constexpr UdpTimeouts kTimeouts{.unreplied = 30s, .stream = 120s};
+const TimeoutList kTimeouts{30, 120};
 
 UdpState started() {
   UdpState state;

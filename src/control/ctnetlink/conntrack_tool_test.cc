@@ -16,7 +16,8 @@ Time fixed_now() { return kNow; }
 class ConntrackTool : public ::testing::Test {
  protected:
   ConntrackTool()
-      : table_(std::move(*conntrack::Table::create({.max = 1000, .timestamps = false}, kNow))),
+      : table_(
+            std::move(*conntrack::Table::create({.max = 1000, .sysctl = {.timestamp = 0}}, kNow))),
         socket_(directory_.file("weir.sock")),
         thread_({.socket_path = socket_}),
         ctnetlink_(*table_, table_->control_participant(0), fixed_now),
