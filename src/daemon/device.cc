@@ -25,9 +25,14 @@ Result<std::unique_ptr<Device>> Device::open(const PortSettings& port, std::size
 
   auto tap = io::open_host_tap(device->ifindex_, workers);
   if (!tap) return std::unexpected(tap.error());
-  device->tap_ = std::move(*tap);
-  auto hooks = io::HostHooks::attach(
-      {.port = port.device, .port_ifindex = device->ifindex_, .tap_ifindex = device->tap_.ifindex});
+  device->taps_ = io::make_tap_queues(std::move(tap->queues));
+  auto heartbeat = io::make_heartbeat();
+  if (!heartbeat) return std::unexpected(heartbeat.error());
+  device->heartbeat_ = std::move(*heartbeat);
+  auto hooks = io::HostHooks::attach({.port = port.device,
+                                      .port_ifindex = device->ifindex_,
+                                      .tap_ifindex = tap->ifindex,
+                                      .heartbeat = device->heartbeat_.get()});
   if (!hooks) return std::unexpected(hooks.error());
   device->hooks_ = std::move(*hooks);
   return device;
@@ -36,7 +41,7 @@ Result<std::unique_ptr<Device>> Device::open(const PortSettings& port, std::size
 std::vector<pipeline::PortQueues> Device::queues() const {
   std::vector<pipeline::PortQueues> queues;
   for (std::size_t i = 0; i < wire_.size(); ++i)
-    queues.push_back({wire_[i].get(), tap_.queues[i].get()});
+    queues.push_back({wire_[i].get(), taps_[i].get()});
   return queues;
 }
 

@@ -28,7 +28,8 @@ class Device {
  private:
   std::uint32_t ifindex_ = 0;
   std::vector<std::unique_ptr<io::Queue>> wire_;
-  io::HostTap tap_;
+  std::vector<std::unique_ptr<io::Queue>> taps_;
+  FileDescriptor heartbeat_;
   std::unique_ptr<io::HostHooks> hooks_;  // Goes first.
 };
 

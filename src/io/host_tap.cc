@@ -7,7 +7,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -22,6 +24,8 @@ constexpr unsigned kOffloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_
 constexpr unsigned kUdpOffloads =
     0x20 | 0x40;                // TUN_F_USO4 and USO6, missing from Debian 12's header.
 constexpr int kTapMtu = 65521;  // The port's own MTU is what limits.
+constexpr int kDyingChecks = 100;
+constexpr useconds_t kDyingPauseMicroseconds = 10'000;
 
 class TapQueue final : public Queue {
  public:
@@ -119,19 +123,54 @@ Result<void> bring_up(const std::string& name) {
   return {};
 }
 
+/// The first name is the usual one; the second is for an engine that takes over from another.
+std::array<std::string, 2> names_of(std::uint32_t port_ifindex) {
+  return {fmt::format("weir{}", port_ifindex), fmt::format("weir{}b", port_ifindex)};
+}
+
+bool exists(const std::string& name) { return if_nametoindex(name.c_str()) != 0; }
+
+/// A name that nobody has. An engine that was killed takes a moment to lose its TAP.
+Result<std::string> free_name(std::uint32_t port_ifindex, bool takes_over) {
+  const auto names = names_of(port_ifindex);
+  for (int i = 0; !takes_over && i < kDyingChecks && has_host_tap(port_ifindex); ++i)
+    usleep(kDyingPauseMicroseconds);
+  if (!takes_over && has_host_tap(port_ifindex)) {
+    return std::unexpected(
+        Error{EBUSY, fmt::format("device {} is a port of another weir engine", port_ifindex)});
+  }
+  for (const std::string& name : names) {
+    if (!exists(name)) return name;
+  }
+  return std::unexpected(Error{EBUSY, "the TAPs " + names[0] + " and " + names[1] + " are in use"});
+}
+
 }  // namespace
 
-Result<HostTap> open_host_tap(std::uint32_t port_ifindex, std::size_t queues) {
-  HostTap host{.device = fmt::format("weir{}", port_ifindex), .ifindex = 0, .queues = {}};
+bool has_host_tap(std::uint32_t port_ifindex) {
+  const auto names = names_of(port_ifindex);
+  return exists(names[0]) || exists(names[1]);
+}
+
+Result<HostTap> open_host_tap(std::uint32_t port_ifindex, std::size_t queues, bool takes_over) {
+  auto name = free_name(port_ifindex, takes_over);
+  if (!name) return std::unexpected(name.error());
+  HostTap host{.device = std::move(*name), .ifindex = 0, .queues = {}};
   for (std::size_t i = 0; i < queues; ++i) {
     auto tap = open_queue(host.device, queues > 1);
     if (!tap) return std::unexpected(tap.error());
-    host.queues.push_back(std::make_unique<TapQueue>(std::move(*tap)));
+    host.queues.push_back(std::move(*tap));
   }
   disable_ipv6(host.device);
   if (auto up = bring_up(host.device); !up) return std::unexpected(up.error());
   host.ifindex = if_nametoindex(host.device.c_str());
   return host;
+}
+
+std::vector<std::unique_ptr<Queue>> make_tap_queues(std::vector<FileDescriptor> taps) {
+  std::vector<std::unique_ptr<Queue>> queues;
+  for (FileDescriptor& tap : taps) queues.push_back(std::make_unique<TapQueue>(std::move(tap)));
+  return queues;
 }
 
 }  // namespace weir::io

@@ -3,7 +3,8 @@
 // Three tc programs that put weir between a port and the host's stack. The kernel keeps ARP,
 // neighbour discovery, everything that isn't IP and tagged frames; weir gets a copy of all other IP
 // packets by AF_PACKET, so the stack must not see them too. When the engine is gone the programs
-// stay: closed.
+// stay: closed. With the policy open they let the kernel have everything once the engine's heartbeat
+// has stopped: nobody may be left who could take them away.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
@@ -15,9 +16,22 @@ static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*load_bytes)(const void *skb, __u32 offset, void *to,
                           __u32 len) = (void *)BPF_FUNC_skb_load_bytes;
 
+static void *(*look_up)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static __u64 (*boot_time_ns)(void) = (void *)BPF_FUNC_ktime_get_boot_ns;
+
 const volatile __u32 own_mark = 0;     // Set on frames that come from the engine.
 const volatile __u32 tap_ifindex = 0;  // The port's TAP.
 const volatile __u32 port_ifindex = 0;
+const volatile __u32 fails_open = 0;
+
+#define MEMBER(name, value) int(*name)[value]
+struct {
+  MEMBER(type, BPF_MAP_TYPE_ARRAY);
+  MEMBER(map_flags, BPF_F_MMAPABLE);
+  MEMBER(max_entries, 1);
+  __u32 *key;
+  __u64 *value;  // When a worker last took a turn, by CLOCK_BOOTTIME.
+} heartbeat SECTION(".maps");
 
 enum { kIcmp6 = 58, kFirstNdType = 133, kLastNdType = 137, kHopLimitNd = 255 };
 enum { kNextHeaderAt = 6, kHopLimitAt = 7, kTypeAt = 40, kNeeded = 41 };
@@ -39,19 +53,29 @@ ALWAYS_INLINE int is_for_weir(struct __sk_buff *skb) {
   return 0;
 }
 
+/// True when the engine doesn't run and the kernel is to forward in its place.
+ALWAYS_INLINE int is_abandoned(void) {
+  const __s64 patience_ns = 1000000000;
+  __u32 first = 0;
+  const volatile __u64 *beat;
+  if (!fails_open) return 0;
+  beat = look_up(&heartbeat, &first);
+  return beat && (__s64)(boot_time_ns() - *beat) > patience_ns;
+}
+
 /// Port ingress: what the engine injected for the host goes up, what the engine takes stops here.
 SECTION("tc") int weir_ingress(struct __sk_buff *skb) {
   if (skb->mark == own_mark) {
     skb->mark = 0;
     return TC_ACT_OK;
   }
-  return is_for_weir(skb) ? TC_ACT_SHOT : TC_ACT_OK;
+  return is_for_weir(skb) && !is_abandoned() ? TC_ACT_SHOT : TC_ACT_OK;
 }
 
 /// Port egress: what the host sends goes to the engine first; the engine's own frames pass.
 SECTION("tc") int weir_egress(struct __sk_buff *skb) {
   if (skb->mark == own_mark) return TC_ACT_OK;
-  return is_for_weir(skb) ? redirect(tap_ifindex, 0) : TC_ACT_OK;
+  return is_for_weir(skb) && !is_abandoned() ? redirect(tap_ifindex, 0) : TC_ACT_OK;
 }
 
 /// TAP ingress: what the engine writes for the host arrives on the real port.
