@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "base/bytes.h"
@@ -24,8 +25,36 @@ struct Sum {
   }
 };
 
-/// Ones-complement sum over bytes, eight at a time.
-Sum sum(Bytes bytes);
+/// Ones-complement sum over bytes, many at a time: worth a call from kLongBytes on.
+Sum sum_long(Bytes bytes);
+inline constexpr std::size_t kLongBytes = 96;
+
+/// Ones-complement sum over bytes. Headers and short packets are summed in place, eight bytes at a
+/// time with the carry brought round.
+inline Sum sum(Bytes bytes) {
+  if (bytes.size() >= kLongBytes) return sum_long(bytes);
+  const std::uint8_t* at = bytes.data();
+  std::size_t left = bytes.size();
+  std::uint64_t total = 0;
+  for (; left >= 8; at += 8, left -= 8) {
+    total += __builtin_add_overflow(total, load<std::uint64_t>(at), &total) ? 1 : 0;
+  }
+  // Half of it, so that what is left and other sums can be added without losing a carry.
+  total = (total & 0xffffffff) + (total >> 32);
+  if ((left & 4) != 0) {
+    total += load<std::uint32_t>(at);
+    at += 4;
+  }
+  if ((left & 2) != 0) {
+    total += load<std::uint16_t>(at);
+    at += 2;
+  }
+  if ((left & 1) != 0) {
+    const std::uint8_t last[2] = {*at, 0};
+    total += load<std::uint16_t>(last);
+  }
+  return {total};
+}
 
 inline Sum sum(Be16 field) { return {field.raw}; }
 inline Sum sum(Be32 field) { return {field.raw}; }
@@ -43,14 +72,27 @@ inline Be16 fold(Sum s) {
 /// checksum the result is zero.
 inline Be16 finish(Sum s) { return {static_cast<std::uint16_t>(~fold(s).raw)}; }
 
+/// Zero, protocol and length: the pseudo-header's part that is not addresses, equal for both
+/// families.
+inline Sum length_and_protocol(std::uint8_t protocol, std::uint32_t l4_bytes) {
+  return sum(Be32::from_host(l4_bytes)) + sum(Be16::from_host(protocol));
+}
+
 /// The sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1). `l4_bytes` is the
 /// length of transport header and payload.
-Sum pseudo_header(Family family, const Address& src, const Address& dst, std::uint8_t protocol,
-                  std::uint32_t l4_bytes);
+inline Sum pseudo_header(Family family, const Address& src, const Address& dst,
+                         std::uint8_t protocol, std::uint32_t l4_bytes) {
+  return sum(src.view(family)) + sum(dst.view(family)) + length_and_protocol(protocol, l4_bytes);
+}
 
 /// The same with the addresses of an IP header that has been checked: `ip_header` begins with it.
-Sum pseudo_header(Family family, const std::uint8_t* ip_header, std::uint8_t protocol,
-                  std::uint32_t l4_bytes);
+/// Source and destination follow each other there.
+inline Sum pseudo_header(Family family, const std::uint8_t* ip_header, std::uint8_t protocol,
+                         std::uint32_t l4_bytes) {
+  const Sum addresses =
+      family == Family::ip ? sum(Bytes(ip_header + 12, 8)) : sum(Bytes(ip_header + 8, 32));
+  return addresses + length_and_protocol(protocol, l4_bytes);
+}
 
 /// UDP's zero rule (RFC 768): a computed zero is sent as all ones, since zero says "no checksum".
 inline Be16 udp_nonzero(Be16 checksum) { return checksum.raw == 0 ? Be16{0xffff} : checksum; }
