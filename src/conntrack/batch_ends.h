@@ -24,7 +24,11 @@ class BatchEnds {
            (has(sources_, src) && has(destinations_, dst));
   }
   void add(const Tuple& tuple) {
-    is_empty_ = false;
+    if (is_empty_) {
+      sources_.fill(0);
+      destinations_.fill(0);
+      is_empty_ = false;
+    }
     set(sources_, hash(tuple, tuple.src, source_port(tuple)));
     set(destinations_, hash(tuple, tuple.dst, destination_port(tuple)));
   }
@@ -54,9 +58,10 @@ class BatchEnds {
     filter[bit / 64] |= std::uint64_t{1} << bit % 64;
   }
 
+  // Most batches begin no connection: the filters are cleared by the first one.
   bool is_empty_ = true;
-  Filter sources_{};
-  Filter destinations_{};
+  Filter sources_;
+  Filter destinations_;
 };
 
 }  // namespace weir::conntrack

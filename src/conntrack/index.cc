@@ -20,14 +20,6 @@ Index::Index(Mapping memory)
   mapping_.fault_in(0, kStripes * sizeof(Line));
 }
 
-std::optional<Found> Index::guess(std::uint32_t tag) const {
-  for (const auto& slot : lines_[first_line(tag, lines())].slots) {
-    const std::uint64_t word = slot.load(std::memory_order_acquire);
-    if (word >> 32 == tag && (word & kNumber) != 0) return unpack(word).found;
-  }
-  return std::nullopt;
-}
-
 Index::Guard::Guard(const Index& index, std::uint32_t tag, std::uint32_t other_tag)
     : index_(index),
       stripes_{tag % kStripes, mix(tag) % kStripes, other_tag % kStripes,

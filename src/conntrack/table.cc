@@ -8,6 +8,7 @@
 
 #include "conntrack/connection.h"
 #include "conntrack/tracker.h"
+#include "conntrack/tuple_hash.h"
 #include "wire/protocol.h"
 
 namespace weir::conntrack {
@@ -131,9 +132,7 @@ void Table::fault_ahead() {
 }
 
 std::uint32_t Table::tag(const Tuple& tuple) const {
-  std::array<std::uint64_t, sizeof(Tuple) / 8> words;
-  std::memcpy(words.data(), &tuple, sizeof tuple);
-  return Index::tag_of(siphash13(arena_.key(), words));
+  return Index::tag_of(hash_tuple(arena_.key(), tuple));
 }
 
 std::uint32_t Table::id_of(std::uint32_t number, std::uint32_t generation) const {

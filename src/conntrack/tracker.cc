@@ -18,9 +18,6 @@ using packet::CtInfo;
 using packet::CtState;
 
 constexpr unsigned kAttempts = 8;  // How often an entry may vanish under a packet.
-constexpr std::size_t kLanes = 4;
-
-using TupleWords = std::array<std::uint64_t, sizeof(Tuple) / 8>;
 
 /// The state that a tracker works on: a copy of the entry's, or a fresh one. UDP's is settled by
 /// the first packet, so only that one writes it back.
@@ -63,22 +60,6 @@ CtInfo info_for(std::uint32_t status, Direction direction) {
 
 }  // namespace
 
-struct Tracker::Work {
-  Extracted what;
-  std::uint32_t tag = 0;
-  bool is_active = false;
-};
-
-Tracker::Tracker(Table& table, std::uint32_t worker)
-    : table_(table),
-      arena_(table.arena_),
-      extensions_(table.extensions_),
-      index_(table.index_),
-      worker_(worker),
-      assured_(arena_.wheel_links()),
-      unassured_(arena_.wheel_links()),
-      events_(table.options().event_ring) {}
-
 Connection Tracker::entry(std::uint32_t number) { return {number, arena_[number]}; }
 
 Extension* Tracker::extension(std::uint32_t number) {
@@ -92,86 +73,6 @@ Extension* Tracker::extend(std::uint32_t number) {
   if (fresh == 0) return nullptr;
   std::atomic_ref(arena_[number].extension).store(fresh, std::memory_order_release);
   return &extensions_[fresh];
-}
-
-void Tracker::track(packet::Batch& batch, packet::Batch& later, bool verify) {
-  std::array<Work, packet::kBatchMax> work;
-  extract_all(batch, work.data(), verify && table_.sysctl().checksum.is_on());
-  prefetch_all(batch, work.data());
-
-  BatchEnds ends;
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    packet::Packet* const packet = batch[i];
-    if (work[i].is_active && !track_one(*packet, work[i], batch.now, ends)) {
-      later.add(packet);
-    } else {
-      batch[kept++] = packet;
-    }
-  }
-  batch.shrink_to(kept);
-}
-
-void Tracker::extract_all(packet::Batch& batch, Work* work, bool verify) {
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    packet::Packet& packet = *batch[i];
-    work[i].is_active =
-        packet.ct.state == CtState::not_tracked_yet && packet.drop == packet::Drop::none;
-    if (work[i].is_active) work[i].what = extract(packet, verify);
-  }
-  // All hashes, several at once.
-  for (std::size_t i = 0; i < batch.size(); i += kLanes) {
-    std::array<TupleWords, kLanes> words{};
-    for (std::size_t lane = 0; lane < kLanes && i + lane < batch.size(); ++lane) {
-      std::memcpy(&words[lane], &work[i + lane].what.tuple, sizeof(Tuple));
-    }
-    SipHash13<kLanes> hash(arena_.key());
-    for (std::size_t word = 0; word < words[0].size(); ++word) {
-      hash.add({words[0][word], words[1][word], words[2][word], words[3][word]});
-    }
-    const auto hashes = hash.finish(sizeof(Tuple));
-    for (std::size_t lane = 0; lane < kLanes && i + lane < batch.size(); ++lane) {
-      work[i + lane].tag = Index::tag_of(hashes[lane]);
-    }
-  }
-}
-
-void Tracker::prefetch_all(const packet::Batch& batch, const Work* work) {
-  const auto has_tuple = [&](std::size_t i) {
-    return work[i].is_active && (work[i].what.kind == Extracted::Kind::tuple ||
-                                 work[i].what.kind == Extracted::Kind::quoted);
-  };
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (has_tuple(i)) index_.prefetch(work[i].tag);
-  }
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (!has_tuple(i)) continue;
-    const std::optional<Found> found = index_.guess(work[i].tag);
-    if (!found) {
-      index_.prefetch_second(work[i].tag);
-      continue;
-    }
-    const Entry& entry = arena_[found->number];
-    __builtin_prefetch(&entry, 1);
-    __builtin_prefetch(&entry.tuple(found->direction));
-    if (work[i].what.tuple.protocol == protocol::kTcp) __builtin_prefetch(&entry.tcp, 1);
-  }
-}
-
-bool Tracker::track_one(packet::Packet& packet, Work& work, Time now, BatchEnds& ends) {
-  switch (work.what.kind) {
-    case Extracted::Kind::tuple:
-      return follow(packet, work, now, ends);
-    case Extracted::Kind::quoted:
-      return relate(packet, work, now, ends);
-    case Extracted::Kind::untracked:
-      packet.ct.state = CtState::untracked;
-      return true;
-    case Extracted::Kind::invalid:
-      set_invalid(packet, work.what.reason, work.what.is_icmp_error);
-      return true;
-  }
-  return true;
 }
 
 std::optional<Found> Tracker::find(const Tuple& tuple, std::uint32_t tag) {
@@ -189,11 +90,11 @@ std::optional<Found> Tracker::find(const Tuple& tuple, std::uint32_t tag) {
 }
 
 /// The packet's own connection: updated, or begun. False when it must wait for the second pass.
-bool Tracker::follow(packet::Packet& packet, Work& work, Time now, BatchEnds& ends) {
-  Tuple& tuple = work.what.tuple;
+bool Tracker::follow(packet::Packet& packet, const Tuple& tuple, std::uint32_t tag, Time now,
+                     BatchEnds& ends) {
   const std::uint16_t reply_zone = template_zone(packet.ct, Direction::reply);
   for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
-    std::optional<Found> found = find(tuple, work.tag);
+    std::optional<Found> found = find(tuple, tag);
     if (!found && reply_zone != tuple.zone) {
       Tuple answer = tuple;
       answer.zone = reply_zone;
@@ -214,9 +115,10 @@ bool Tracker::follow(packet::Packet& packet, Work& work, Time now, BatchEnds& en
 }
 
 /// An ICMP error: RELATED to the connection of the packet that it quotes (nf_conntrack_inet_error).
-bool Tracker::relate(packet::Packet& packet, const Work& work, Time now, BatchEnds& ends) {
-  Tuple tuple = work.what.tuple;
-  std::optional<Found> found = find(tuple, work.tag);
+bool Tracker::relate(packet::Packet& packet, const Extracted& what, std::uint32_t tag, Time now,
+                     BatchEnds& ends) {
+  Tuple tuple = what.tuple;
+  std::optional<Found> found = find(tuple, tag);
   const std::uint16_t reply_zone = template_zone(packet.ct, Direction::reply);
   if (!found && reply_zone != tuple.zone) {
     tuple.zone = reply_zone;
@@ -224,11 +126,11 @@ bool Tracker::relate(packet::Packet& packet, const Work& work, Time now, BatchEn
   }
   if (found && kill_expired(found->number, now)) found.reset();
   if (!found) {
-    if (ends.may_meet(work.what.tuple)) return false;
+    if (ends.may_meet(what.tuple)) return false;
     set_invalid(packet, Reason::icmp_quote_unknown, true);
     return true;
   }
-  if (arena_[found->number].tuple(found->direction).dst != work.what.outer_dst) {
+  if (arena_[found->number].tuple(found->direction).dst != what.outer_dst) {
     set_invalid(packet, Reason::icmp_quote_elsewhere, true);
     return true;
   }

@@ -3,6 +3,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 
@@ -36,6 +37,7 @@ enum class Confirmed : std::uint8_t {
 class Tracker {
  public:
   Tracker(Table& table, std::uint32_t worker);
+  ~Tracker();
 
   // The path.
 
@@ -109,17 +111,22 @@ class Tracker {
  private:
   friend class Table;
 
-  /// A packet of a batch on its way through track().
+  /// A batch on its way through track(): track_batch.cc.
   struct Work;
   /// What update() found when it had the entry's lock.
   enum class Updated : std::uint8_t { done, gone, reopen };
 
+  // track_batch.cc: the stages of a batch.
+  void extract_all(const packet::Batch& batch, bool verify);
+  void hash_all(std::size_t count);
+  void find_all(std::size_t count);
+  bool track_one(packet::Packet& packet, std::size_t i, Time now, class BatchEnds& ends);
+
   // tracker.cc: find, update, begin.
-  void extract_all(packet::Batch& batch, Work* work, bool verify);
-  void prefetch_all(const packet::Batch& batch, const Work* work);
-  bool track_one(packet::Packet& packet, Work& work, Time now, class BatchEnds& ends);
-  bool follow(packet::Packet& packet, Work& work, Time now, BatchEnds& ends);
-  bool relate(packet::Packet& packet, const Work& work, Time now, BatchEnds& ends);
+  bool follow(packet::Packet& packet, const Tuple& tuple, std::uint32_t tag, Time now,
+              BatchEnds& ends);
+  bool relate(packet::Packet& packet, const struct Extracted& what, std::uint32_t tag, Time now,
+              BatchEnds& ends);
   std::optional<Found> find(const Tuple& tuple, std::uint32_t tag);
   Updated update(packet::Packet& packet, const Tuple& tuple, Found found, Time now);
   void begin(packet::Packet& packet, const Tuple& tuple, Time now);
@@ -170,6 +177,7 @@ class Tracker {
   };
   Limbo gathering_;
   Limbo waiting_;
+  const std::unique_ptr<Work> work_;
   Statistics statistics_;
   EventRing events_;
   Ring<Change> mailbox_{1024};
