@@ -50,18 +50,20 @@ struct Event {
 
 struct Mirror::Impl {
   Impl(RtnetlinkSocket notifications_in, RtnetlinkSocket requests_in, Database& database_in,
-       Neighbours& neighbours_in, MirrorListener* listener_in)
+       Neighbours& neighbours_in, MirrorListener* listener_in, NeighbourAsker* asker_in)
       : notifications(std::move(notifications_in)),
         requests(std::move(requests_in)),
         database(database_in),
         neighbours(neighbours_in),
-        listener(listener_in) {}
+        listener(listener_in),
+        asker(asker_in) {}
 
   RtnetlinkSocket notifications;
   RtnetlinkSocket requests;
   Database& database;
   Neighbours& neighbours;
   MirrorListener* listener;
+  NeighbourAsker* asker;
   std::vector<Event> events;
   bool wants_routes = false;  // Routes may have gone without a word.
   bool wants_settings = false;
@@ -77,7 +79,6 @@ struct Mirror::Impl {
   void read_settings();
   void finish();
   void tell(const Event& event);
-  void ask(const NeighbourKey& key);
 
   template <typename T, typename Read>
   Result<std::vector<T>> dump(std::uint16_t type, std::uint8_t family, Read read);
@@ -94,7 +95,7 @@ Mirror::Mirror(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Mirror::~Mirror() = default;
 
 Result<std::unique_ptr<Mirror>> Mirror::open(Database& database, Neighbours& neighbours,
-                                             MirrorListener* listener) {
+                                             MirrorListener* listener, NeighbourAsker* asker) {
   auto notifications = RtnetlinkSocket::open();
   if (!notifications) return std::unexpected(notifications.error());
   auto requests = RtnetlinkSocket::open();
@@ -106,7 +107,7 @@ Result<std::unique_ptr<Mirror>> Mirror::open(Database& database, Neighbours& nei
       return std::unexpected(system_error("subscribing to rtnetlink notifications"));
   }
   std::unique_ptr<Mirror> mirror(new Mirror(std::make_unique<Impl>(
-      std::move(*notifications), std::move(*requests), database, neighbours, listener)));
+      std::move(*notifications), std::move(*requests), database, neighbours, listener, asker)));
   if (const auto synced = mirror->resync(); !synced) return std::unexpected(synced.error());
   return mirror;
 }
@@ -134,8 +135,13 @@ Result<void> Mirror::on_readable(Time) {
 
 Result<void> Mirror::tick(Time now) {
   NeighbourKey key;
-  for (int i = 0; i < kQuestionsAtOnce && impl_->neighbours.take_question(key); ++i)
-    impl_->ask(key);
+  for (int i = 0; i < kQuestionsAtOnce && impl_->neighbours.take_question(key); ++i) {
+    if (impl_->asker != nullptr) {
+      impl_->asker->ask_neighbour(key);
+    } else {
+      impl_->requests.ask_neighbour(key);
+    }
+  }
 
   if (impl_->wants_settings || now - impl_->last_settings >= kSettingsPace) {
     impl_->read_settings();
@@ -276,21 +282,6 @@ void Mirror::Impl::tell(const Event& event) {
     case Event::What::neighbour:
       return listener->neighbour_changed(event.key, event.neighbour);
   }
-}
-
-/// Has the kernel resolve or confirm a neighbour, as if it had a packet for it. The answer is a
-/// notification; a refusal (no such interface any more) needs none, the packets' deadline passes.
-void Mirror::Impl::ask(const NeighbourKey& key) {
-  char buffer[128] = {};
-  nlmsghdr* const message = mnl_nlmsg_put_header(buffer);
-  message->nlmsg_type = RTM_NEWNEIGH;
-  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE;
-  auto* const body = static_cast<ndmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(ndmsg)));
-  body->ndm_family = static_cast<std::uint8_t>(key.family);
-  body->ndm_ifindex = static_cast<int>(key.ifindex);
-  body->ndm_flags = NTF_USE;
-  mnl_attr_put(message, NDA_DST, wire::address_bytes(key.family), key.address.bytes.data());
-  [[maybe_unused]] const auto sent = requests.send(*message);
 }
 
 template <typename T, typename Read>

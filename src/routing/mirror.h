@@ -26,6 +26,14 @@ class MirrorListener {
   virtual void neighbour_changed(const NeighbourKey&, const Neighbour&) {}
 };
 
+/// Puts neighbour questions to the kernel in the mirror's place: who asks needs CAP_NET_ADMIN.
+class NeighbourAsker {
+ public:
+  virtual ~NeighbourAsker() = default;
+  /// Has the kernel resolve or confirm a neighbour, as if it had a packet for it.
+  virtual void ask_neighbour(const NeighbourKey& key) = 0;
+};
+
 /// Keeps a Database and a Neighbours equal to the kernel of the network namespace that it was
 /// opened in, over rtnetlink.
 ///
@@ -41,9 +49,10 @@ class MirrorListener {
 /// Used by one thread.
 class Mirror {
  public:
-  /// Subscribes, dumps, publishes the first View.
+  /// Subscribes, dumps, publishes the first View. Without an asker it asks itself.
   static Result<std::unique_ptr<Mirror>> open(Database& database, Neighbours& neighbours,
-                                              MirrorListener* listener = nullptr);
+                                              MirrorListener* listener = nullptr,
+                                              NeighbourAsker* asker = nullptr);
   ~Mirror();
   Mirror(const Mirror&) = delete;
   Mirror& operator=(const Mirror&) = delete;

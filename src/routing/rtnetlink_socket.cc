@@ -82,6 +82,19 @@ Result<void> RtnetlinkSocket::send(const nlmsghdr& message) {
   return {};
 }
 
+void RtnetlinkSocket::ask_neighbour(const NeighbourKey& key) {
+  char buffer[128] = {};
+  nlmsghdr* const message = mnl_nlmsg_put_header(buffer);
+  message->nlmsg_type = RTM_NEWNEIGH;
+  message->nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE;
+  auto* const body = static_cast<ndmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(ndmsg)));
+  body->ndm_family = static_cast<std::uint8_t>(key.family);
+  body->ndm_ifindex = static_cast<int>(key.ifindex);
+  body->ndm_flags = NTF_USE;
+  mnl_attr_put(message, NDA_DST, wire::address_bytes(key.family), key.address.bytes.data());
+  [[maybe_unused]] const auto sent = send(*message);
+}
+
 Result<RtnetlinkSocket::DumpEnd> RtnetlinkSocket::dump(std::uint16_t type, std::uint8_t family,
                                                        void (*handle)(void*, const nlmsghdr&),
                                                        void* context) {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "routing/neighbours.h"
 
 struct mnl_socket;
 struct nlmsghdr;
@@ -31,6 +32,10 @@ class RtnetlinkSocket {
                        void (*handle)(void* context, const nlmsghdr&), void* context);
   /// Sends a message without waiting for an answer.
   Result<void> send(const nlmsghdr& message);
+  /// Has the kernel resolve or confirm a neighbour, as if it had a packet for it; needs
+  /// CAP_NET_ADMIN. The answer is a notification; a refusal (no such interface any more) needs
+  /// none, the packets' deadline passes.
+  void ask_neighbour(const NeighbourKey& key);
 
   /// Reads one datagram of notifications. False when none waits. ENOBUFS as an error: some were
   /// lost.
