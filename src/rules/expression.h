@@ -74,8 +74,12 @@ class Validation {
   Result<void> require_type(ChainType required) const;
 };
 
-/// How to dump an expression: GETRULE_RESET and reset counters also zero its state.
-enum class DumpMode : std::uint8_t { keep, reset };
+/// How to dump an expression.
+enum class DumpMode : std::uint8_t {
+  keep,
+  reset,  // Also zeroes its state: GETRULE_RESET and the like.
+  save,   // Only what a request may say (control/nftables/save.h).
+};
 
 /// One expression of a rule, or of a set element. Constant after parsing, but for the state of
 /// stateful ones (per worker or atomic: workers evaluate concurrently, control threads read

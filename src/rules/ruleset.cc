@@ -72,7 +72,7 @@ void Rule::release() {
 
 Ruleset::Ruleset(Epochs& epochs)
     : epochs_(epochs),
-      newest_(std::make_shared<CompiledRuleset>(generation_)),
+      newest_(std::make_shared<CompiledRuleset>(numbers_.generation)),
       running_(newest_.get()) {}
 
 Ruleset::~Ruleset() = default;
@@ -106,7 +106,7 @@ Result<void> Ruleset::commit(Transaction& transaction) {
     abort(transaction);
     return {};
   }
-  ++generation_;
+  ++numbers_.generation;
   for (const auto& change : transaction.changes_) change->prepare();
   publish();
   for (const auto& change : transaction.changes_) change->commit();
@@ -131,7 +131,7 @@ void Ruleset::abort(Transaction& transaction) {
 }
 
 void Ruleset::publish() {
-  auto next = std::make_shared<CompiledRuleset>(generation_);
+  auto next = std::make_shared<CompiledRuleset>(numbers_.generation);
   tables.for_each([&](Table& table) {
     table.chains.for_each([&](Chain& chain) {
       if (!chain.compiled) chain.compiled = std::make_shared<CompiledChain>(chain);

@@ -142,11 +142,11 @@ class Ruleset {
   Table* find_table(Family family, std::string_view name) const {
     return tables.find(table_key(family, name));
   }
-  std::uint64_t next_table_handle() { return ++last_table_handle_; }
+  std::uint64_t next_table_handle() { return ++numbers_.table_handle; }
 
   /// The number of the ruleset that runs; nft sees its low 32 bits.
-  std::uint64_t generation() const { return generation_; }
-  Transaction begin() { return Transaction(generation_ + 1); }
+  std::uint64_t generation() const { return numbers_.generation; }
+  Transaction begin() { return Transaction(numbers_.generation + 1); }
   /// Makes everything of the transaction hold at once and the next generation run; a transaction
   /// without steps changes nothing, not even the generation. Errors: EMLINK, EOPNOTSUPP of the
   /// validation; then everything is undone.
@@ -165,6 +165,17 @@ class Ruleset {
   /// control thread.
   void collect();
 
+  /// What handles, names and generations are counted by. A saved ruleset goes on from where it was:
+  /// set between transactions; the next commit makes `generation` + 1.
+  struct Numbers {
+    std::uint64_t generation = 1;
+    std::uint64_t table_handle = 0;
+    std::uint64_t registration = 0;
+    std::uint64_t chain_number = 0;
+  };
+  const Numbers& numbers() const { return numbers_; }
+  void set_numbers(const Numbers& numbers) { numbers_ = numbers; }
+
   /// The moment for requests that depend on it (timeouts of set elements): CLOCK_BOOTTIME, unless a
   /// replay goes by its capture's clock and says what time it is.
   Time now() const { return replay_now_ == Time{} ? boot_time() : replay_now_; }
@@ -173,9 +184,9 @@ class Ruleset {
   /// A number for a new chain, and back when it can't be referred to any more.
   ChainSlot take_slot();
   void give_slot(ChainSlot slot) { free_slots_.push_back(slot); }
-  std::uint64_t next_registration() { return ++last_registration_; }
+  std::uint64_t next_registration() { return ++numbers_.registration; }
   /// For the names of binding chains.
-  std::uint64_t next_chain_number() { return ++last_chain_number_; }
+  std::uint64_t next_chain_number() { return ++numbers_.chain_number; }
 
  private:
   void publish();
@@ -186,14 +197,11 @@ class Ruleset {
   };
 
   Epochs& epochs_;
+  Numbers numbers_;
   std::shared_ptr<const CompiledRuleset> newest_;
   std::atomic<const CompiledRuleset*> running_;
   std::vector<Retired> retired_;
   Time replay_now_{};
-  std::uint64_t generation_ = 1;
-  std::uint64_t last_table_handle_ = 0;
-  std::uint64_t last_registration_ = 0;
-  std::uint64_t last_chain_number_ = 0;
   ChainSlot slot_count_ = 0;
   std::vector<ChainSlot> free_slots_;
 };

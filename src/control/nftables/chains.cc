@@ -184,7 +184,7 @@ void write_chain(netlink::Writer& writer, const Heading& heading, const rules::T
   writer.begin(start_of(heading, table.family));
   writer.put_string(NFTA_CHAIN_TABLE, table.name);
   writer.put_string(NFTA_CHAIN_NAME, chain.name);
-  writer.put_be64(NFTA_CHAIN_HANDLE, chain.handle);
+  if (!heading.is_saved) writer.put_be64(NFTA_CHAIN_HANDLE, chain.handle);
   if (heading.message != NFT_MSG_DELCHAIN) {
     if (chain.base) write_base(writer, chain);
     if (chain.flags != 0) writer.put_be32(NFTA_CHAIN_FLAGS, chain.flags);

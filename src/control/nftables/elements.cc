@@ -267,28 +267,9 @@ class ElementsDump final : public Dump {
   std::uint64_t generation() const override { return ruleset_.generation(); }
 
   Result<Step> next(netlink::Writer& out, std::size_t room) override {
-    // The longest element (two keys, a value, two expressions, user data) has some 700 bytes.
-    constexpr std::size_t kLongest = 1024;
-    struct Page {
-      netlink::Writer& writer;
-      ElementsDump& dump;
-      std::size_t full_at;
-      Time now;
-    } page{out, *this, room > 2 * kLongest ? room - kLongest : room / 2, ruleset_.now()};
-    begin_list(out, heading_, *table_, *set_);
-    {
-      const auto list = out.nest_plain(NFTA_SET_ELEM_LIST_ELEMENTS);
-      cursor_ = set_->walk(
-          cursor_,
-          {.now = page.now, .generation = static_cast<std::uint32_t>(ruleset_.generation())},
-          [](void* context, const rules::ElementView& element) {
-            Page& it = *static_cast<Page*>(context);
-            write_element(it.writer, *it.dump.set_, element, it.dump.mode_, it.now);
-            return it.writer.size() < it.full_at;
-          },
-          &page);
-    }
-    out.end();
+    cursor_ = write_elements(out, heading_, *table_, *set_, cursor_, room, mode_,
+                             {.now = ruleset_.now(),
+                              .generation = static_cast<std::uint32_t>(ruleset_.generation())});
     return cursor_ == 0 ? Step::done : Step::more;
   }
 
@@ -354,6 +335,35 @@ Result<void> get_one(Query& query, const Subject& subject, const netlink::Attrib
 }
 
 }  // namespace
+
+std::uint64_t write_elements(netlink::Writer& writer, const Heading& heading,
+                             const rules::Table& table, const rules::Set& set,
+                             std::uint64_t cursor, std::size_t room, rules::DumpMode mode,
+                             const sets::View& view) {
+  // The longest element (two keys, a value, two expressions, user data) has some 700 bytes.
+  constexpr std::size_t kLongest = 1024;
+  struct Page {
+    netlink::Writer& writer;
+    const rules::Set& set;
+    rules::DumpMode mode;
+    std::size_t full_at;
+    Time now;
+  } page{writer, set, mode, room > 2 * kLongest ? room - kLongest : room / 2, view.now};
+  begin_list(writer, heading, table, set);
+  {
+    const auto list = writer.nest_plain(NFTA_SET_ELEM_LIST_ELEMENTS);
+    cursor = set.walk(
+        cursor, view,
+        [](void* context, const rules::ElementView& element) {
+          const Page& it = *static_cast<Page*>(context);
+          write_element(it.writer, it.set, element, it.mode, it.now);
+          return it.writer.size() < it.full_at;
+        },
+        &page);
+  }
+  writer.end();
+  return cursor;
+}
 
 Result<void> new_elements(Edit& edit) {
   const auto attributes = Attributes::parse(edit.attributes(), kList);

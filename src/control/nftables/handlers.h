@@ -14,6 +14,7 @@
 #include "rules/expression.h"
 #include "rules/ruleset.h"
 #include "rules/transaction.h"
+#include "sets/view.h"
 
 /// What each nf_tables message means. Files are named for what they handle (tables.cc, chains.cc,
 /// rules.cc, sets.cc, elements.cc, objects.cc); the table that leads to them is in handlers.cc.
@@ -40,12 +41,16 @@ struct Heading {
   std::uint32_t sequence = 0;
   std::uint32_t port_id = 0;
   std::uint64_t generation = 0;
+  /// The message is to be a request that makes the thing again (save.h): without the handle, which
+  /// would name one that is there.
+  bool is_saved = false;
 };
 /// One message of a batch, and what it works on.
 struct Edit {
   const Request& request;
   rules::Ruleset& ruleset;
   rules::Transaction& transaction;
+  bool is_restored = false;  // Of a saved ruleset: what a binding has closed still takes its rules.
 
   rules::Family family() const {
     return static_cast<rules::Family>(request.message.family().nfgen_family);
@@ -131,8 +136,18 @@ void write_rule(netlink::Writer& writer, const Heading& heading, const rules::Ch
                 const rules::Rule& rule, std::uint64_t previous,
                 rules::DumpMode mode = rules::DumpMode::keep);
 
-// What an event says of a set, of elements (notice.detail) and of an object: sets.cc, elements.cc,
+// Sets, elements and objects, and what an event says of them (notice.detail): sets.cc, elements.cc,
 // objects.cc.
+void write_set(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
+               const rules::Set& set);
+/// Some elements of a set, as many as fit into `room` bytes; the cursor to go on from (zero to begin
+/// and at the end).
+std::uint64_t write_elements(netlink::Writer& writer, const Heading& heading,
+                             const rules::Table& table, const rules::Set& set,
+                             std::uint64_t cursor, std::size_t room, rules::DumpMode mode,
+                             const sets::View& view);
+void write_object(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
+                  rules::Object& object, rules::DumpMode mode);
 void write_set_notice(netlink::Writer& writer, const Heading& heading, const rules::Notice& notice);
 void write_elements_notice(netlink::Writer& writer, const Heading& heading,
                            const rules::Notice& notice);

@@ -145,6 +145,7 @@ Result<void> Nftables::commit(const Request& request) {
     transaction_.reset();
     return result;
   }
+  if (observer_) observer_->on_commit();
   publish(*transaction_);
   publish_generation(request);
   transaction_.reset();

@@ -9,6 +9,14 @@
 
 namespace weir::control {
 
+/// Somebody who keeps what is committed.
+class CommitObserver {
+ public:
+  virtual ~CommitObserver() = default;
+  /// The ruleset is another now. On the control thread, before the tool has its answer.
+  virtual void on_commit() = 0;
+};
+
 /// NFNL_SUBSYS_NFTABLES: the rules of the engine, as nft and other users of nf_tables see them.
 /// Which message does what stands in handlers.cc.
 class Nftables final : public Subsystem, private Batches {
@@ -16,6 +24,9 @@ class Nftables final : public Subsystem, private Batches {
   /// Both must outlive it.
   Nftables(rules::Ruleset& ruleset, Publisher& publisher)
       : ruleset_(ruleset), publisher_(publisher) {}
+
+  /// The one who is told of commits, or null.
+  void set_observer(CommitObserver* observer) { observer_ = observer; }
 
   std::uint8_t id() const override { return NFNL_SUBSYS_NFTABLES; }
   bool is_change(std::uint8_t number) const override;
@@ -38,6 +49,7 @@ class Nftables final : public Subsystem, private Batches {
 
   rules::Ruleset& ruleset_;
   Publisher& publisher_;
+  CommitObserver* observer_ = nullptr;
   std::optional<rules::Transaction> transaction_;  // Open while a batch is.
   rules::Requester first_;  // The batch's first message: its NEWGEN answers that.
 };

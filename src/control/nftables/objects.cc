@@ -17,24 +17,6 @@ constexpr netlink::Rule kSchema[] = {
     {.type = NFTA_OBJ_USERDATA, .kind = netlink::Kind::binary, .max_bytes = kUserdataMax},
 };
 
-void write_object(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
-                  rules::Object& object, rules::DumpMode mode) {
-  writer.begin(start_of(heading, table.family));
-  writer.put_string(NFTA_OBJ_TABLE, table.name);
-  writer.put_string(NFTA_OBJ_NAME, object.name);
-  writer.put_be32(NFTA_OBJ_TYPE, object.type);
-  writer.put_be64(NFTA_OBJ_HANDLE, object.handle);
-  if (heading.message != NFT_MSG_DELOBJ) {
-    writer.put_be32(NFTA_OBJ_USE, object.use);
-    {
-      const auto nest = writer.nest_plain(NFTA_OBJ_DATA);
-      object.dump(writer, mode);
-    }
-    if (!object.userdata.empty()) writer.put(NFTA_OBJ_USERDATA, object.userdata);
-  }
-  writer.end();
-}
-
 struct Listed {
   std::shared_ptr<const rules::Table> table;
   std::shared_ptr<rules::Object> object;
@@ -79,6 +61,24 @@ Result<rules::Object*> find_object(const rules::Table& table,
 }
 
 }  // namespace
+
+void write_object(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
+                  rules::Object& object, rules::DumpMode mode) {
+  writer.begin(start_of(heading, table.family));
+  writer.put_string(NFTA_OBJ_TABLE, table.name);
+  writer.put_string(NFTA_OBJ_NAME, object.name);
+  writer.put_be32(NFTA_OBJ_TYPE, object.type);
+  if (!heading.is_saved) writer.put_be64(NFTA_OBJ_HANDLE, object.handle);
+  if (heading.message != NFT_MSG_DELOBJ) {
+    writer.put_be32(NFTA_OBJ_USE, object.use);
+    {
+      const auto nest = writer.nest_plain(NFTA_OBJ_DATA);
+      object.dump(writer, mode);
+    }
+    if (!object.userdata.empty()) writer.put(NFTA_OBJ_USERDATA, object.userdata);
+  }
+  writer.end();
+}
 
 Result<void> new_object(Edit& edit) {
   const auto attributes = netlink::Attributes::parse(edit.attributes(), kSchema);

@@ -35,7 +35,7 @@ Result<rules::Chain*> find_rule_chain(Edit& edit, const rules::Table& table,
                                       const netlink::Attributes& attributes) {
   if (attributes.has(NFTA_RULE_CHAIN)) {
     auto chain = find_chain(table, attributes, NFTA_RULE_CHAIN);
-    if (chain && (*chain)->is_bound) {
+    if (chain && (*chain)->is_bound && !edit.is_restored) {
       return std::unexpected(Error{EOPNOTSUPP, "the chain is bound to a rule"});
     }
     return chain;
@@ -174,7 +174,7 @@ void write_rule(netlink::Writer& writer, const Heading& heading, const rules::Ch
   writer.begin(start_of(heading, chain.table->family));
   writer.put_string(NFTA_RULE_TABLE, chain.table->name);
   writer.put_string(NFTA_RULE_CHAIN, chain.name);
-  writer.put_be64(NFTA_RULE_HANDLE, rule.handle);
+  if (!heading.is_saved) writer.put_be64(NFTA_RULE_HANDLE, rule.handle);
   if (heading.message != NFT_MSG_DELRULE && previous != 0) {
     writer.put_be64(NFTA_RULE_POSITION, previous);
   }

@@ -13,10 +13,10 @@ namespace weir::control {
 /// only the rate. The ruleset is only read. Appends to `out`.
 void save_ruleset(rules::Ruleset& ruleset, netlink::Buffer& out);
 
-/// Makes the ruleset what `saved` says, in one transaction; what was there before is gone. Time has
-/// gone on: an element that would have expired since has. The bytes may be from anybody. Errors:
-/// EINVAL when they are damaged or of another layout, and whatever a handler says of a message,
-/// with its place; then the ruleset is as it was.
+/// Makes an empty ruleset what `saved` says, in one transaction. Time has gone on: an element that
+/// would have expired since has. The bytes may be damaged. Errors: EINVAL when they are, or of
+/// another layout, and whatever a handler says of a message; then the ruleset is empty as before.
+/// Requires: no tables.
 Result<void> restore_ruleset(rules::Ruleset& ruleset, Bytes saved);
 
 }  // namespace weir::control

@@ -217,16 +217,6 @@ void write_details(netlink::Writer& writer, const rules::Set& set) {
   }
 }
 
-void write_set(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
-               const rules::Set& set) {
-  writer.begin(start_of(heading, table.family));
-  writer.put_string(NFTA_SET_TABLE, table.name);
-  writer.put_string(NFTA_SET_NAME, set.name());
-  writer.put_be64(NFTA_SET_HANDLE, set.handle);
-  if (heading.message != NFT_MSG_DELSET) write_details(writer, set);
-  writer.end();
-}
-
 struct Listed {
   std::shared_ptr<const rules::Table> table;
   std::shared_ptr<const rules::Set> set;
@@ -250,6 +240,20 @@ Result<void> dump_sets(Query& query, const rules::Table* only) {
 }
 
 }  // namespace
+
+void write_set(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
+               const rules::Set& set) {
+  writer.begin(start_of(heading, table.family));
+  writer.put_string(NFTA_SET_TABLE, table.name);
+  writer.put_string(NFTA_SET_NAME, set.name());
+  if (heading.is_saved) {
+    writer.put_be32(NFTA_SET_ID, static_cast<std::uint32_t>(set.handle));
+  } else {
+    writer.put_be64(NFTA_SET_HANDLE, set.handle);
+  }
+  if (heading.message != NFT_MSG_DELSET) write_details(writer, set);
+  writer.end();
+}
 
 Result<void> new_set(Edit& edit) {
   const auto attributes = netlink::Attributes::parse(edit.attributes(), kSchema);

@@ -52,7 +52,7 @@ void write_table(netlink::Writer& writer, const Heading& heading, const rules::T
   writer.begin(start_of(heading, table.family));
   writer.put_string(NFTA_TABLE_NAME, table.name);
   writer.put_be32(NFTA_TABLE_USE, table.use);
-  writer.put_be64(NFTA_TABLE_HANDLE, table.handle);
+  if (!heading.is_saved) writer.put_be64(NFTA_TABLE_HANDLE, table.handle);
   if (heading.message != NFT_MSG_DELTABLE) {
     writer.put_be32(NFTA_TABLE_FLAGS, table.flags);
     if (!table.userdata.empty()) writer.put(NFTA_TABLE_USERDATA, table.userdata);

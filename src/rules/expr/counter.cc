@@ -93,7 +93,7 @@ void count(State& state, const Context& context) {
 void dump_counter(netlink::Writer& writer, State& state, DumpMode mode) {
   const Tally tally{.packets = state.read(0), .bytes = state.read(1)};
   write_tally(writer, tally);
-  if (mode == DumpMode::keep) return;
+  if (mode != DumpMode::reset) return;
   state.word(0).fetch_sub(tally.packets, std::memory_order_relaxed);
   state.word(1).fetch_sub(tally.bytes, std::memory_order_relaxed);
 }

@@ -72,7 +72,7 @@ Result<State> parse_quota(netlink::Region data) {
 void write_quota(netlink::Writer& writer, State& state, DumpMode mode) {
   const std::uint64_t consumed = state.read(0);
   std::uint32_t flags = state.is_inverted ? NFT_QUOTA_F_INV : 0;
-  if (consumed >= state.rate) flags |= NFT_QUOTA_F_DEPLETED;
+  if (mode != DumpMode::save && consumed >= state.rate) flags |= NFT_QUOTA_F_DEPLETED;
   writer.put_be64(NFTA_QUOTA_BYTES, state.rate);
   writer.put_be64(NFTA_QUOTA_CONSUMED, std::min(consumed, state.rate));
   writer.put_be32(NFTA_QUOTA_FLAGS, flags);
