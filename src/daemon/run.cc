@@ -58,6 +58,9 @@ struct CommandLine {
     if (!socket.empty()) settings.socket = socket;
     if (workers != 0) settings.workers = workers;
     if (!log_level.empty()) settings.log_level = log_level;
+    if (settings.ports.empty() && config.empty())
+      return std::unexpected(
+          Error{EINVAL, "no ports: give at least one --port NAME=DEVICE, or a --config file"});
     if (auto checked = check(settings); !checked) return std::unexpected(checked.error());
     return settings;
   }
@@ -68,7 +71,7 @@ void add_options(CLI::App& app, CommandLine& line) {
                  "a port: its name in weir and its network device; once for each")
       ->type_name("NAME=DEVICE");
   app.add_option("--port-driver", line.driver,
-                 "how ports are read: auto or af_packet (default: auto)");
+                 "how ports are read: auto, af_packet or af_xdp (default: auto)");
   app.add_option("--rules", line.rules, "the ruleset, a file for nft -f")->type_name("FILE");
   app.add_option("--config", line.config, "a configuration file; the command line wins over it")
       ->type_name("FILE.toml");
@@ -77,7 +80,7 @@ void add_options(CLI::App& app, CommandLine& line) {
       ->type_name("PATH");
   app.add_option("--workers", line.workers, "threads that forward packets (default: 1)")
       ->check(CLI::Range(1, 64));
-  app.add_option("--log-level", line.log_level, "debug, info, warn or err (default: info)");
+  app.add_option("--log-level", line.log_level, "trace, debug, info, warn, err or off (default: info)");
   app.footer(kFooter);
 }
 

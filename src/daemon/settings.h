@@ -20,8 +20,7 @@ struct PortSettings {
   std::string name;             // "lan"
   std::string device;           // "eth1"
   std::string driver = "auto";  // One of kDrivers.
-
-  bool operator==(const PortSettings&) const = default;
+  std::string where;            // That said so: "weir.toml:12", "--port".
 };
 
 /// What happens to packets of the ports while no engine runs.
@@ -49,10 +48,8 @@ struct Settings {
   std::uint32_t conntrack_max = 262144;
   std::vector<SysctlSetting> sysctls;
 
-  // Memory.
   std::uint32_t small_buffers = 16384;  // Packets of up to 2 KB that a worker can hold,
   std::uint32_t large_buffers = 512;    // and longer ones.
-  std::uint32_t fragments_bytes = 4 << 20;
 
   std::vector<std::string> readers;   // "user:NAME" or "group:NAME": who may read over the socket,
   std::vector<std::string> changers;  // and who may change.
@@ -62,14 +59,26 @@ struct Settings {
   std::string metrics_listen;  // ADDRESS:PORT for Prometheus to scrape; empty: nowhere.
 };
 
-/// Reads a TOML file into `settings`; what it doesn't say stays as it is. Errors: ENOENT; EINVAL
-/// for a syntax error, an unknown key or a value of the wrong type, with line and what is known.
+/// Reads a TOML file into `settings`; what it doesn't say stays as it is. Errors: what opening the
+/// file says; EINVAL with all problems of the file, a line for each that begins with FILE:LINE:
+/// syntax errors, unknown keys with what was probably meant, values of a wrong type or out of range
+/// with what is expected. Nothing is read then.
 Result<void> read_config(const std::string& path, Settings& settings);
+/// The same of a file's text; `name` is what problems call it.
+Result<void> parse_config(std::string_view text, const std::string& name, Settings& settings);
 
 /// "lan=eth1". Errors: EINVAL saying what is expected.
 Result<PortSettings> parse_port(const std::string& text);
 
-/// Whether the whole makes sense: at least one port, no name or device twice, known drivers.
+/// "127.0.0.1:9638", "[::1]:9638", as the address and the port. Errors: EINVAL.
+struct ListenAddress {
+  std::string address;
+  std::uint16_t port = 0;
+};
+Result<ListenAddress> parse_listen(const std::string& text);
+
+/// Whether the whole makes sense: no name or device twice, nothing too long for what it names.
+/// Errors: EINVAL with all problems, a line for each.
 Result<void> check(const Settings& settings);
 
 }  // namespace weir::daemon

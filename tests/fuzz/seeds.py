@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets into tests/fuzz/corpus: packets of every kind that weir reads, what nft and
-conntrack send (tests/golden), captures of all link types, a socket filter. Run it after the golden
+conntrack send (tests/golden), captures of all link types, a socket filter, configurations. Run it after the golden
 files have changed and commit what it writes.
 """
 import pathlib
@@ -189,7 +189,18 @@ def filters():
     write("socket_filter", "attributes", bytes([len(program)]) + code + datagram)
 
 
+def configurations():
+    write("config", "example", (HERE.parents[1] / "examples/weir.toml").read_bytes())
+    write("config", "whole", b'workers = 2\nrules = "gateway.nft"\nstate = "/run/weir"\nfail_policy = "open"\n'
+          b'[ports.lan]\ndevice = "eth1"\n[ports.wan]\ndevice = "eth0"\ndriver = "af_packet"\n[conntrack]\nmax = 1000\n'
+          b'[log]\nlevel = "debug"\n[access]\nreaders = ["user:root", "group:adm"]\nchangers = []\n'
+          b'[metrics]\nlisten = "[::1]:9638"\n[sysctl]\nnet.netfilter.nf_conntrack_tcp_loose = 0\n')
+    write("config", "wrong", b"workers = -1\nports = [1, 2]\nworker = 0x1F\n[ports.lan]\ndriver = 1979-05-27\n")
+    write("config", "broken", b"[%access]\n")
+
+
 packets()
 captures()
 requests()
 filters()
+configurations()
