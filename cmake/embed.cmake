@@ -1,4 +1,4 @@
-# Writes the bytes of OBJECT as a C array to HEADER.
+# Writes the bytes of OBJECT as the C array NAME to HEADER.
 file(READ ${OBJECT} bytes HEX)
 string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
-file(WRITE ${HEADER} "#pragma once\n\nalignas(8) inline constexpr unsigned char kPortBpfObject[] = {${bytes}};\n")
+file(WRITE ${HEADER} "#pragma once\n\nalignas(8) inline constexpr unsigned char ${NAME}[] = {${bytes}};\n")

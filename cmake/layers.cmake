@@ -7,7 +7,7 @@ set(WEIR_LAYERS
 
 # What a folder links beside the folders above it.
 set(WEIR_LINKS_base fmt::fmt Threads::Threads)
-set(WEIR_LINKS_io PkgConfig::PCAP PkgConfig::BPF)
+set(WEIR_LINKS_io PkgConfig::PCAP PkgConfig::BPF PkgConfig::MNL)
 set(WEIR_LINKS_routing PkgConfig::MNL)
 set(WEIR_LINKS_control weir_protocol)
 set(WEIR_LINKS_engine spdlog::spdlog)

@@ -43,7 +43,6 @@ struct XdpDescriptors {
 Result<XdpDescriptors> open_xdp(const XdpOptions& options);
 
 struct XdpQueueOptions {
-  std::size_t frames = 8192;  // Receive buffers of a socket.
   std::uint32_t mtu = 1500;
   /// A device with as many receive queues as there are workers: whose numbers tell the program
   /// which worker transmits. The port's TAP is one; loopback will do for one worker.
@@ -55,6 +54,9 @@ struct XdpQueueOptions {
 /// Errors: ENOBUFS when it may not be locked; EINVAL when the MTU is too large for AF_XDP.
 Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descriptors,
                                                             const XdpQueueOptions& options);
+
+/// Receive buffers of a socket: 4 ms at two million packets a second.
+inline constexpr std::uint32_t kXdpFrames = 8192;
 
 /// The largest MTU that an AF_XDP port can have.
 inline constexpr std::uint32_t kMaxXdpMtu = 3400;

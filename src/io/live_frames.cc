@@ -1,0 +1,79 @@
+#include "io/live_frames.h"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+namespace weir::io {
+namespace {
+
+constexpr std::uint64_t kSlotMask = WEIR_LIVE_SLOTS - 1;
+constexpr std::uint64_t kRunAt = 256;  // Frames a call from which on more make it no cheaper.
+constexpr std::uint32_t kBatch = 256;  // The most that the kernel prepares at once.
+constexpr int kRuns = 4;               // A signal may end a run early.
+
+std::size_t whole_pages(std::size_t bytes) { return (bytes + 4095) & ~std::size_t{4095}; }
+
+}  // namespace
+
+Result<LiveFrames> LiveFrames::make(const Options& options) {
+  LiveFrames made(options);
+  auto slots = FdMapping::map(
+      options.slots, 0, whole_pages(options.workers * WEIR_LIVE_SLOTS * sizeof(weir_live_slot)),
+      "mapping the slots of live frames");
+  if (!slots) return std::unexpected(slots.error());
+  auto control =
+      FdMapping::map(options.control, 0, whole_pages(options.workers * sizeof(weir_live_control)),
+                     "mapping the counts of live frames");
+  if (!control) return std::unexpected(control.error());
+  made.slot_memory_ = std::move(*slots);
+  made.control_memory_ = std::move(*control);
+  made.slots_ = reinterpret_cast<weir_live_slot*>(made.slot_memory_.data()) +
+                options.worker * WEIR_LIVE_SLOTS;
+  made.control_ =
+      reinterpret_cast<weir_live_control*>(made.control_memory_.data()) + options.worker;
+  made.put_ = made.taken();
+  return made;
+}
+
+std::uint64_t LiveFrames::taken() const {
+  static_assert(sizeof(control_->taken) == sizeof(std::uint64_t));
+  return std::atomic_ref(control_->taken).load(std::memory_order_acquire);
+}
+
+bool LiveFrames::put(Bytes frame) {
+  if (frame.size() > kMaxFrameBytes) return false;
+  weir_live_slot& slot = slots_[put_ & kSlotMask];
+  slot.length = static_cast<std::uint32_t>(frame.size());
+  std::memcpy(slot.frame, frame.data(), frame.size());
+  ++put_;
+  return waiting() < kRunAt || kick() == 0;
+}
+
+std::size_t LiveFrames::kick() {
+  if (waiting() == 0) return 0;
+  std::atomic_ref(control_->put).store(put_, std::memory_order_release);
+  for (int i = 0; i < kRuns && waiting() > 0; ++i)
+    run(static_cast<std::uint32_t>(waiting()), slots_[taken() & kSlotMask].length);
+  const std::size_t unsent = waiting();
+  put_ -= unsent;
+  return unsent;
+}
+
+/// Frames begin with the length of the first, which spares most of them an adjustment.
+void LiveFrames::run(std::uint32_t count, std::uint32_t first_bytes) {
+  const std::uint8_t empty[kMaxFrameBytes] = {};
+  xdp_md context{};
+  context.data_end = std::max<std::uint32_t>(first_bytes, 60);
+  context.ingress_ifindex = options_.ifindex;
+  context.rx_queue_index = options_.worker;
+  LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = empty, .data_size_in = context.data_end,
+              .ctx_in = &context, .ctx_size_in = sizeof context, .repeat = static_cast<int>(count),
+              .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = std::min(count, kBatch));
+  bpf_prog_test_run_opts(options_.program, &options);
+}
+
+}  // namespace weir::io

@@ -1,0 +1,128 @@
+// The part of an AF_XDP port that needs privileges: the program, its maps and its attachment, and
+// sockets that are in the program's map before they have memory or a device. Whoever gets the
+// descriptors gives them both (xdp_socket.cc) without rights of its own.
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/if_link.h>
+#include <linux/if_xdp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "io/af_packet.h"
+#include "io/af_xdp.h"
+#include "io/bpf/live_slot.h"
+#include "io/bpf/xdp_bpf_object.h"
+#include "io/choose.h"
+
+namespace weir::io {
+namespace {
+
+struct ObjectCloser {
+  void operator()(bpf_object* object) const { bpf_object__close(object); }
+};
+using Object = std::unique_ptr<bpf_object, ObjectCloser>;
+
+std::unexpected<Error> failed(int error, const std::string& what) {
+  return std::unexpected(Error{error, fmt::format("{}: {}", what, std::strerror(error))});
+}
+
+Result<Object> load_program(const XdpOptions& options, std::uint32_t rx_queues) {
+  libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });
+  LIBBPF_OPTS(bpf_object_open_opts, open_options, .object_name = "weir_xdp");
+  Object object(bpf_object__open_mem(kXdpBpfObject, sizeof kXdpBpfObject, &open_options));
+  if (!object) return std::unexpected(system_error("opening the XDP program"));
+  const auto map = [&](const char* name) {
+    return bpf_object__find_map_by_name(object.get(), name);
+  };
+  const auto workers = static_cast<std::uint32_t>(options.has_live_frames ? options.workers : 1);
+  const std::uint32_t slots = options.has_live_frames ? workers * WEIR_LIVE_SLOTS : 1;
+  bpf_map* const rodata = map("weir_xdp.rodata");
+  if (rodata == nullptr ||
+      bpf_map__set_initial_value(rodata, &options.ifindex, sizeof options.ifindex) != 0 ||
+      bpf_map__set_max_entries(map("sockets"), rx_queues) != 0 ||
+      bpf_map__set_max_entries(map("slots"), slots) != 0 ||
+      bpf_map__set_max_entries(map("control"), workers) != 0) {
+    return std::unexpected(Error{EINVAL, "the XDP program is not as expected; rebuild weir"});
+  }
+  if (const int error = bpf_object__load(object.get()); error != 0)
+    return failed(-error, "loading the XDP program (needs CAP_BPF and CAP_NET_ADMIN)");
+  return object;
+}
+
+FileDescriptor copy_of(int fd) { return FileDescriptor(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+Result<FileDescriptor> attach(const XdpOptions& options, int program, std::uint32_t mode) {
+  LIBBPF_OPTS(bpf_link_create_opts, link_options, .flags = mode);
+  const int link =
+      bpf_link_create(program, static_cast<int>(options.ifindex), BPF_XDP, &link_options);
+  if (link >= 0) return FileDescriptor(link);
+  const char* const hint = link == -EBUSY ? " (it has another XDP program)" : "";
+  return failed(-link, fmt::format("XDP program on {}{}", options.device, hint));
+}
+
+/// A socket with a receive ring, which the map insists on.
+Result<FileDescriptor> open_socket(int map, std::uint32_t queue) {
+  FileDescriptor made(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (!made.is_open()) return std::unexpected(system_error("AF_XDP socket (needs CAP_NET_RAW)"));
+  const std::uint32_t entries = kXdpFrames;
+  if (setsockopt(made.get(), SOL_XDP, XDP_RX_RING, &entries, sizeof entries) != 0)
+    return std::unexpected(system_error("AF_XDP: receive ring"));
+  const int fd = made.get();
+  if (const int error = bpf_map_update_elem(map, &queue, &fd, BPF_ANY); error != 0)
+    return failed(-error, "AF_XDP: the map of sockets");
+  return made;
+}
+
+Result<void> open_senders(const XdpOptions& options, XdpDescriptors& made) {
+  const AfPacketOptions packet{.device = options.device, .ifindex = options.ifindex};
+  while (made.senders.size() < options.workers) {
+    auto sender = open_packet_sender(packet);
+    if (!sender) return std::unexpected(sender.error());
+    made.senders.push_back(std::move(*sender));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<XdpDescriptors> open_xdp(const XdpOptions& options) {
+  const auto facts = read_device_facts(options.device);
+  if (!facts) return std::unexpected(facts.error());
+  auto object = load_program(options, facts->rx_queues);
+  if (!object) return std::unexpected(object.error());
+  const auto map_fd = [&](const char* name) {
+    return bpf_object__find_map_fd_by_name(object->get(), name);
+  };
+  const int program = bpf_program__fd(bpf_object__find_program_by_name(object->get(), "weir_xdp"));
+
+  XdpDescriptors made;
+  made.ifindex = options.ifindex;
+  made.workers = static_cast<std::uint32_t>(options.workers);
+  for (std::uint32_t queue = 0; queue < facts->rx_queues; ++queue) {
+    auto socket = open_socket(map_fd("sockets"), queue);
+    if (!socket) return std::unexpected(socket.error());
+    made.sockets.push_back(std::move(*socket));
+  }
+  if (!options.has_live_frames && made.sockets.size() < options.workers) {
+    if (auto opened = open_senders(options, made); !opened) return std::unexpected(opened.error());
+  }
+
+  auto link = attach(options, program, XDP_FLAGS_DRV_MODE);
+  made.is_native = link.has_value();
+  if (!link && options.allows_generic) link = attach(options, program, XDP_FLAGS_SKB_MODE);
+  if (!link) return std::unexpected(link.error());
+  made.link = std::move(*link);
+  made.program = copy_of(program);
+  if (options.has_live_frames) {
+    made.live_slots = copy_of(map_fd("slots"));
+    made.live_control = copy_of(map_fd("control"));
+  }
+  return made;
+}
+
+}  // namespace weir::io
