@@ -54,9 +54,13 @@ class Attached final : public HostHooks {
   Attached(Object object, const Devices& devices)
       : object_(std::move(object)), port_(devices.port_ifindex), tap_(devices.tap_ifindex) {}
   ~Attached() override {
+    if (stays_) return;
     port_.detach();
     tap_.detach();
   }
+
+  bool has_replaced_others() const override { return port_.has_replaced_others(); }
+  void leave() override { stays_ = true; }
 
   /// The TAP first: the port's egress must never lead to a TAP that doesn't send on.
   Result<void> attach_all() {
@@ -75,6 +79,7 @@ class Attached final : public HostHooks {
   Object object_;
   TcHook port_;
   TcHook tap_;
+  bool stays_ = false;
 };
 
 }  // namespace

@@ -34,6 +34,11 @@ class HostHooks {
   /// and CAP_BPF, ENOENT when the kernel lacks clsact.
   static Result<std::unique_ptr<HostHooks>> attach(const Devices& devices);
 
+  /// Whether a device bore programs of weir before: a dead engine's, as a rule.
+  virtual bool has_replaced_others() const = 0;
+  /// The programs stay when this object goes.
+  virtual void leave() = 0;
+
   virtual ~HostHooks() = default;
 };
 

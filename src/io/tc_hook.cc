@@ -78,7 +78,8 @@ bool TcHook::find() {
 }
 
 Result<void> TcHook::create() {
-  if (find()) return {};
+  has_replaced_others_ = find();
+  if (has_replaced_others_) return {};
   auto hook = hook_of(kBoth);
   const int error = bpf_tc_hook_create(&hook);
   if (error != 0 && error != -EEXIST) {

@@ -26,6 +26,8 @@ class TcHook {
   /// Whether there are filters of any weir engine; learns whose the qdisc is.
   bool find();
   bool has_own_qdisc() const { return is_ours_; }
+  /// Whether create() has found any.
+  bool has_replaced_others() const { return has_replaced_others_; }
   /// Removes what find() has found.
   void remove();
 
@@ -38,6 +40,7 @@ class TcHook {
 
   std::uint32_t ifindex_;
   bool is_ours_ = false;
+  bool has_replaced_others_ = false;
   std::uint32_t attached_[2] = {0, 0};  // Program ids: ingress, egress.
 };
 
