@@ -36,7 +36,7 @@ std::vector<std::string> rulesets() {
 /// The engine's side: a ruleset that no worker runs, served on a socket.
 class Engine {
  public:
-  Engine() : server_({.socket_path = socket(), .socket_mode = 0600, .access = {}}) {
+  Engine() : server_({.socket_path = socket(), .socket_file = {.mode = 0600}, .access = {}}) {
     nftables_ = std::make_unique<Nftables>(ruleset_, server_.server());
     server_.server().add(*nftables_);
     server_.start();

@@ -21,7 +21,7 @@ using testing::Output;
 /// A ruleset that no worker runs, which the real nft reads and writes.
 class Served {
  public:
-  Served() : server_({.socket_path = socket(), .socket_mode = 0600, .access = {}}) {
+  Served() : server_({.socket_path = socket(), .socket_file = {.mode = 0600}, .access = {}}) {
     nftables_ = std::make_unique<Nftables>(ruleset_, server_.server());
     server_.server().add(*nftables_);
     server_.start();

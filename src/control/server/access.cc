@@ -43,7 +43,7 @@ Result<Credentials> peer_credentials(int socket) {
 
 Rights rights_of(const Credentials& credentials, const AccessPolicy& policy) {
   const uid_t uid = credentials.peer.uid;
-  const bool is_master = uid == kRoot || uid == geteuid();
+  const bool is_master = uid == kRoot || (policy.trusts_own_user && uid == geteuid());
   const bool may_change = is_master || includes(policy.changers, credentials);
   return {.may_read = may_change || includes(policy.readers, credentials),
           .may_change = may_change};

@@ -16,9 +16,11 @@ struct Principals {
 };
 
 /// Who may do what over nfnetlink. In the kernel CAP_NET_ADMIN decides; over a unix socket the
-/// peer's credentials do. Root and the engine's own user may do everything. Who may change may also
-/// read.
+/// peer's credentials do. Root may do everything. Who may change may also read.
 struct AccessPolicy {
+  /// The engine's own user may do everything too: for engines that run as a person. Not for one
+  /// that has become nobody, who others are as well.
+  bool trusts_own_user = true;
   Principals readers = {};
   Principals changers = {};
 };

@@ -50,7 +50,7 @@ Result<FileDescriptor> take_lock(const std::string& path) {
 
 }  // namespace
 
-Result<Listener> Listener::open(const std::string& path, mode_t mode) {
+Result<Listener> Listener::open(const std::string& path, const SocketFile& file) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) {
@@ -70,8 +70,8 @@ Result<Listener> Listener::open(const std::string& path, mode_t mode) {
   }
   Listener listener(path, std::move(*lock));
   listener.socket_ = std::move(socket);
-  if (chmod(path.c_str(), mode) < 0) {
-    return std::unexpected(system_error("cannot set the mode of " + path));
+  if (chown(path.c_str(), file.owner, file.group) < 0 || chmod(path.c_str(), file.mode) < 0) {
+    return std::unexpected(system_error("cannot set owner and mode of " + path));
   }
   if (listen(listener.get(), kBacklog) < 0) {
     return std::unexpected(system_error("cannot listen at " + path));
@@ -80,9 +80,17 @@ Result<Listener> Listener::open(const std::string& path, mode_t mode) {
 }
 
 Listener::~Listener() {
-  if (!socket_.is_open()) return;
-  unlink(path_.c_str());
-  unlink(lock_path(path_).c_str());
+  if (socket_.is_open()) remove_files(path_);
+}
+
+void Listener::remove_files(const std::string& path) {
+  unlink(path.c_str());
+  unlink(lock_path(path).c_str());
+}
+
+bool Listener::is_served(const std::string& path) {
+  const FileDescriptor lock(::open(lock_path(path).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  return lock.is_open() && flock(lock.get(), LOCK_SH | LOCK_NB) < 0;
 }
 
 }  // namespace weir::control

@@ -9,19 +9,30 @@
 
 namespace weir::control {
 
+/// Whose the socket's file is, and who may connect at all.
+struct SocketFile {
+  mode_t mode = 0666;
+  uid_t owner = static_cast<uid_t>(-1);  // Minus one: as it was made.
+  gid_t group = static_cast<gid_t>(-1);
+};
+
 /// The engine's unix socket: one engine a path. A lock file beside the socket (PATH.lock, flock)
 /// says whether an engine lives; a socket without its lock held is what a dead engine left, and
 /// replaced.
 class Listener {
  public:
-  /// `mode` is the socket file's: who may connect at all. Errors: EADDRINUSE when another engine
-  /// serves this path; what the system calls give.
-  static Result<Listener> open(const std::string& path, mode_t mode);
+  /// Errors: EADDRINUSE when another engine serves this path; what the system calls give.
+  static Result<Listener> open(const std::string& path, const SocketFile& file);
 
   Listener(Listener&&) = default;
   Listener& operator=(Listener&&) = delete;
   /// Removes the socket and the lock.
   ~Listener();
+
+  /// Removes what an engine at that path has left, or leaves without the right to remove it.
+  static void remove_files(const std::string& path);
+  /// Whether an engine serves that path.
+  static bool is_served(const std::string& path);
 
   int get() const { return socket_.get(); }
 

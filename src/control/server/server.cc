@@ -18,7 +18,7 @@ constexpr int kEventsAtOnce = 64;
 /// Calls of one connection in one turn.
 constexpr int kCallsAtOnce = 64;
 constexpr std::size_t kConnections = 4096;
-/// Of one user who isn't root or the engine's own: a local user must not use up the others' share.
+/// Of one user who may not change anything: a local user must not use up the others' share.
 constexpr std::ptrdiff_t kConnectionsOfUser = 256;
 /// Where the kernel begins to look when the process id is taken as a port id already.
 constexpr std::int32_t kFirstSparePort = -4097;
@@ -55,7 +55,7 @@ Server::Server(const Options& options, Listener listener)
 Server::~Server() = default;
 
 Result<std::unique_ptr<Server>> Server::open(const Options& options) {
-  auto listener = Listener::open(options.socket_path, options.socket_mode);
+  auto listener = Listener::open(options.socket_path, options.socket_file);
   if (!listener) return std::unexpected(std::move(listener).error());
   std::unique_ptr<Server> server(new Server(options, std::move(*listener)));
   if (auto ready = server->set_up(); !ready) return std::unexpected(std::move(ready).error());
@@ -131,8 +131,8 @@ void Server::on_event(int descriptor, std::uint32_t events) {
 
 bool Server::admits(const Credentials& credentials) const {
   if (connections_.size() >= kConnections) return false;
+  if (rights_of(credentials, options_.access).may_change) return true;
   const uid_t uid = credentials.peer.uid;
-  if (uid == 0 || uid == geteuid()) return true;
   const auto mine = std::count_if(
       connections_.begin(), connections_.end(),
       [uid](const auto& connection) { return connection.second->credentials().peer.uid == uid; });

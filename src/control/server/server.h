@@ -46,7 +46,7 @@ class Server final : public Publisher {
  public:
   struct Options {
     std::string socket_path;
-    mode_t socket_mode = 0666;  ///< Who may connect; `access` says what they may then do.
+    SocketFile socket_file = {};  ///< Who may connect; `access` says what they may then do.
     AccessPolicy access = {};
   };
 
@@ -61,6 +61,9 @@ class Server final : public Publisher {
   /// Calls `watcher` on the control thread while `descriptor` is readable. Both must outlive the
   /// server.
   Result<void> watch(int descriptor, Watcher& watcher);
+
+  /// From now on; who has opened a session before keeps its rights.
+  void set_access(const AccessPolicy& access) { options_.access = access; }
 
   /// Does what there is to do, after waiting for it at most `wait` (rounded up to milliseconds).
   void serve_once(Duration wait);

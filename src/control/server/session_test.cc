@@ -386,9 +386,9 @@ TEST(Listener, ServesAPathOnceAndReplacesWhatADeadEngineLeft) {
   TemporaryDirectory directory;
   const std::string path = directory.file("weir.sock");
   {
-    const auto first = Listener::open(path, 0600);
+    const auto first = Listener::open(path, {.mode = 0600});
     ASSERT_TRUE(first) << first.error().text;
-    const auto second = Listener::open(path, 0600);
+    const auto second = Listener::open(path, {.mode = 0600});
     ASSERT_FALSE(second);
     EXPECT_EQ(second.error().code, EADDRINUSE);
   }
@@ -396,7 +396,7 @@ TEST(Listener, ServesAPathOnceAndReplacesWhatADeadEngineLeft) {
   EXPECT_NE(access((path + ".lock").c_str(), F_OK), 0);
   std::fclose(std::fopen(path.c_str(), "w"));
   std::fclose(std::fopen((path + ".lock").c_str(), "w"));
-  EXPECT_TRUE(Listener::open(path, 0600));
+  EXPECT_TRUE(Listener::open(path, {.mode = 0600}));
 }
 
 TEST(Access, IsByUserGroupAndSupplementaryGroup) {
