@@ -10,6 +10,8 @@
 #include "base/timing_wheel.h"
 #include "base/words.h"
 #include "conntrack/extension.h"
+#include "conntrack/proto/dccp.h"
+#include "conntrack/proto/sctp.h"
 #include "conntrack/proto/tcp.h"
 #include "conntrack/proto/udp.h"
 #include "conntrack/status.h"
@@ -38,14 +40,21 @@ struct NatInfo {
   std::uint32_t masquerade_ifindex = 0;  // The link whose address masquerade took, or zero.
 };
 
+/// Whether connections of this protocol keep a state in the entry's last line.
+constexpr bool has_state_line(std::uint8_t protocol) {
+  return protocol == wire::protocol::kTcp || protocol == wire::protocol::kSctp ||
+         protocol == wire::protocol::kDccp;
+}
+
 /// A connection, as it lies in the arena: plain data, no pointers, 256 bytes in four cache lines.
-/// UDP's common packet touches the first and the line of its own tuple, TCP's the last one too.
+/// UDP's common packet touches the first and the line of its own tuple, TCP's, SCTP's and DCCP's
+/// the last one too.
 ///
 /// Who writes: until it is confirmed an entry belongs to the worker that made it, alone. Afterwards
 /// the tuples, `nat`, `start` and `owner` never change, so whoever finds the entry reads them
 /// without any lock, and everything else is written under `lock` by workers only, with `sequence`
-/// odd meanwhile. `hot` and `tcp` are then read and written as words (base/words.h). An entry's
-/// memory is used again only after an epoch.
+/// odd meanwhile. `hot` and the last line's state are then read and written as words
+/// (base/words.h). An entry's memory is used again only after an epoch.
 struct alignas(64) Entry {
   SpinLock lock;
   std::atomic<std::uint8_t> owner{0};  // The worker whose wheels it hangs on.
@@ -70,9 +79,13 @@ struct alignas(64) Entry {
   std::uint32_t extension =
       0;  // By number, zero: none (extension.h). Set once in a life, and as an atomic.
 
-  TcpState tcp;
-  /// TCP alone shortens deadlines: the second of the clock at which the wheel's slot comes at the
-  /// latest. The owner writes it, all compare with it.
+  union {  // By the tuples' protocol.
+    TcpState tcp{};
+    SctpState sctp;
+    DccpState dccp;
+  };
+  /// Of protocols with a state in this line, which shorten deadlines: the second of the clock at
+  /// which the wheel's slot comes at the latest. The owner writes it, all compare with it.
   std::atomic<std::uint32_t> hangs_until{0};
   std::atomic<std::uint32_t> hastened{
       0};  // In the owner's list of the hastened: the next one. Zero: not in it.
@@ -95,7 +108,11 @@ struct Snapshot {
   std::uint32_t status = 0;
   std::uint32_t mark = 0;
   UdpState udp;
-  TcpState tcp;  // Of TCP connections.
+  union {  // By the tuples' protocol; of others TCP's, empty.
+    TcpState tcp{};
+    SctpState sctp;
+    DccpState dccp;
+  };
   Duration start{};
   Duration stop{};  // Zero while it lives.
   NatInfo nat;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "conntrack/proto/gre.h"
 #include "conntrack/proto/step.h"
 #include "conntrack/tuple.h"
 #include "packet/packet.h"
@@ -29,11 +30,13 @@ struct Extracted {
 /// `verify`, the transport checksum unless the packet says that it is right. A checksum that was
 /// found right is noted in the packet. The tuple's zone is the template's for the original
 /// direction.
-Extracted extract(packet::Packet& packet, bool verify);
+/// `keymap` tells GRE's source keys; null: there are none.
+Extracted extract(packet::Packet& packet, bool verify, const GreKeymap* keymap = nullptr);
 
 /// The tuple of a datagram that begins at `datagram` and may be cut short (a quotation); false when
 /// it can't be told. The zone is left alone.
-bool read_tuple(wire::Family family, Bytes datagram, Tuple& tuple);
+bool read_tuple(wire::Family family, Bytes datagram, Tuple& tuple,
+                const GreKeymap* keymap = nullptr);
 
 /// The template's zone for one direction.
 std::uint16_t template_zone(const packet::CtRef& ct, Direction direction);

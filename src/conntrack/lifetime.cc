@@ -7,9 +7,9 @@
 // entry reaches it through its graveyard, a stack that others push to. The owner keeps the dead in
 // limbo until no reader can still see them (base/epoch.h), and then uses their numbers again.
 //
-// The wheels are lazy: a later deadline waits for the old slot to fire. An earlier one can't. TCP
-// has them: a connection of days that closes, data that wait for their ACK. Its entries remember
-// when their slot comes at the latest, and whoever sets a deadline before that has the owner hang
+// The wheels are lazy: a later deadline waits for the old slot to fire. An earlier one can't. TCP,
+// SCTP and DCCP have them: a connection of days that closes, data that wait for their ACK. Their
+// entries remember when their slot comes at the latest, and whoever sets a deadline before that has the owner hang
 // the entry again (hasten).
 
 #include <chrono>
@@ -77,7 +77,7 @@ void Tracker::hang(std::uint32_t number, Time now) {
   const Connection connection(number, entry);
   entry.on_assured_wheel = connection.is_assured();
   (entry.on_assured_wheel ? assured_ : unassured_).add(number, connection.deadline(), now);
-  if (entry.original.protocol == wire::protocol::kTcp) {
+  if (has_state_line(entry.original.protocol)) {
     entry.hangs_until.store(second_of(connection.deadline()), std::memory_order_relaxed);
   }
 }

@@ -47,7 +47,6 @@ constexpr SysctlName kNames[] = {
     {"net.netfilter.nf_conntrack_buckets", plain<&Sysctl::buckets>, 0, kIntMax, true},
     {"net.netfilter.nf_conntrack_checksum", plain<&Sysctl::checksum>, 0, 1},
     {"net.netfilter.nf_conntrack_count", plain<&Sysctl::count>, 0, kIntMax, true},
-    {"net.netfilter.nf_conntrack_dccp_loose", plain<&Sysctl::dccp_loose>, 0, 1},
     timeout_named<&Sysctl::dccp, 5>("net.netfilter.nf_conntrack_dccp_timeout_closereq"),
     timeout_named<&Sysctl::dccp, 6>("net.netfilter.nf_conntrack_dccp_timeout_closing"),
     timeout_named<&Sysctl::dccp, 4>("net.netfilter.nf_conntrack_dccp_timeout_open"),

@@ -99,7 +99,6 @@ struct Sysctl {
   TimeoutList gre{30, 180};
 
   TcpKnobs tcp_knobs;
-  Knob dccp_loose{1};
 
   // Reassembly.
   Knob ipfrag_high_thresh{4194304};  // Bytes. net.ipv4.ipfrag_*

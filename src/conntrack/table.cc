@@ -53,6 +53,8 @@ Table::Table(const TableOptions& options, Arena arena, Extensions extensions, Ma
       index_(std::move(index)),
       epochs_(options.workers + options.controls),
       sysctl_(options.sysctl),
+      policies_(epochs_),
+      gre_keymap_(arena_.key()),
       wall_offset_(options.wall_offset.count()) {
   sysctl_.max.set(options.max);
   sysctl_.max_limit.set(options.max);
@@ -155,7 +157,19 @@ Snapshot Table::copy(std::uint32_t number) const {
   result.status = hot.status & status::kShown;
   result.mark = hot.mark;
   result.udp = hot.udp;
-  if (entry.original.protocol == wire::protocol::kTcp) result.tcp = load_words(entry.tcp);
+  switch (entry.original.protocol) {
+    case wire::protocol::kTcp:
+      result.tcp = load_words(entry.tcp);
+      break;
+    case wire::protocol::kSctp:
+      result.sctp = load_words(entry.sctp);
+      break;
+    case wire::protocol::kDccp:
+      result.dccp = load_words(entry.dccp);
+      break;
+    default:
+      break;
+  }
   result.start = entry.start;
   result.stop = load_words(entry.stop);
   result.nat = entry.nat;
@@ -192,6 +206,15 @@ std::optional<Found> Table::find(const Tuple& tuple, Time now) const {
                connection.deadline() > now;
       },
       &restarts);
+}
+
+std::vector<bool> Table::named_policies(Time now) const {
+  std::vector<bool> named(TimeoutPolicies::kMost + 1);
+  for (std::uint32_t number = 1; number < arena_.used_end(); ++number) {
+    const std::optional<Snapshot> connection = snapshot(number, now);
+    if (connection) named[connection->rare.timeout_policy] = true;
+  }
+  return named;
 }
 
 StatisticsSnapshot Table::statistics(std::uint32_t worker) const {

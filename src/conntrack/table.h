@@ -13,6 +13,8 @@
 #include "conntrack/entry.h"
 #include "conntrack/extension.h"
 #include "conntrack/index.h"
+#include "conntrack/policy.h"
+#include "conntrack/proto/gre.h"
 #include "conntrack/statistics.h"
 #include "conntrack/sysctl.h"
 
@@ -96,6 +98,13 @@ class Table {
   Sysctl& sysctl() { return sysctl_; }
   const Sysctl& sysctl() const { return sysctl_; }
 
+  /// Timeout policies; the control thread adds and removes them.
+  TimeoutPolicies& policies() { return policies_; }
+  /// Which policies connections name, by number. On a control thread that is in an epoch.
+  std::vector<bool> named_policies(Time now) const;
+  /// The source keys of PPTP's calls, which its helper adds.
+  GreKeymap& gre_keymap() { return gre_keymap_; }
+
   const Arena& arena() const { return arena_; }
   const Extensions& extensions() const { return extensions_; }
   const TableOptions& options() const { return options_; }
@@ -140,6 +149,8 @@ class Table {
   alignas(64) std::atomic<std::uint32_t> count_{0};
   alignas(64) std::atomic<std::uint32_t> wanted_{0};
   Sysctl sysctl_;
+  TimeoutPolicies policies_;
+  GreKeymap gre_keymap_;
   std::atomic<Duration::rep> wall_offset_;
   Waker waker_ = nullptr;
   void* waker_context_ = nullptr;

@@ -76,7 +76,7 @@ void Tracker::extract_all(const packet::Batch& batch, bool verify) {
     packet::Packet& packet = *batch[i];
     work.is_wanted[i] =
         packet.ct.state == CtState::not_tracked_yet && packet.drop == packet::Drop::none;
-    if (work.is_wanted[i]) new (&work.what[i]) Extracted(extract(packet, verify));
+    if (work.is_wanted[i]) new (&work.what[i]) Extracted(extract(packet, verify, &table_.gre_keymap_));
   }
 }
 
@@ -98,7 +98,7 @@ void Tracker::find_all(std::size_t count) {
     const Entry& entry = arena_[guess.number];
     __builtin_prefetch(&entry, 1);
     __builtin_prefetch(&entry.tuple(guess.direction));
-    if (work.what[i].tuple.protocol == wire::protocol::kTcp) __builtin_prefetch(&entry.tcp, 1);
+    if (has_state_line(work.what[i].tuple.protocol)) __builtin_prefetch(&entry.tcp, 1);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "conntrack/proto/generic.h"
 #include "conntrack/proto/icmp.h"
 #include "conntrack/proto/icmpv6.h"
+#include "conntrack/proto/udplite.h"
 #include "wire/protocol.h"
 
 namespace weir::conntrack {
@@ -23,21 +24,52 @@ constexpr unsigned kAttempts = 8;  // How often an entry may vanish under a pack
 /// the first packet, so only that one writes it back.
 struct States {
   UdpState udp;
-  TcpState tcp;
+  union {
+    TcpState tcp{};
+    SctpState sctp;
+    DccpState dccp;
+  };
+
+  void load(const Entry& entry, std::uint8_t protocol) {
+    if (protocol == protocol::kTcp) tcp = entry.tcp;
+    if (protocol == protocol::kSctp) sctp = entry.sctp;
+    if (protocol == protocol::kDccp) dccp = entry.dccp;
+  }
+  void store(Entry& entry, std::uint8_t protocol) const {
+    if (protocol == protocol::kTcp) store_words(entry.tcp, tcp);
+    if (protocol == protocol::kSctp) store_words(entry.sctp, sctp);
+    if (protocol == protocol::kDccp) store_words(entry.dccp, dccp);
+  }
 };
 
 /// The closed set of trackers.
 Step dispatch(const packet::Packet& packet, const Tuple& original, const Sighting& sighting,
-              const Sysctl& sysctl, States& states) {
-  const TimeoutList& timeouts = sysctl.timeouts(original.protocol);
+              const TimeoutList& timeouts, const TcpKnobs& tcp_knobs, States& states) {
+  const auto refuse = [](Reason reason) {
+    return Step{.outcome = Outcome::invalid, .reason = reason};
+  };
   switch (original.protocol) {
     case protocol::kUdp:
       return states.udp.on_packet(sighting, timeouts);
     case protocol::kTcp: {
       const auto segment = TcpSegment::read(packet.l4());
-      if (!segment) return {.outcome = Outcome::invalid, .reason = segment.error()};
-      return states.tcp.on_packet(*segment, sighting, {timeouts, sysctl.tcp_knobs});
+      if (!segment) return refuse(segment.error());
+      return states.tcp.on_packet(*segment, sighting, {timeouts, tcp_knobs});
     }
+    case protocol::kSctp: {
+      const auto chunks = SctpPacket::read(packet.l4());
+      if (!chunks) return refuse(chunks.error());
+      return states.sctp.on_packet(*chunks, sighting, timeouts);
+    }
+    case protocol::kDccp: {
+      const auto header = DccpHeader::read(packet.l4());
+      if (!header) return refuse(header.error());
+      return states.dccp.on_packet(*header, sighting, timeouts);
+    }
+    case protocol::kUdplite:
+      return track_udplite(sighting, timeouts);
+    case protocol::kGre:
+      return track_gre(sighting, timeouts);
     case protocol::kIcmp:
       if (original.family != wire::Family::ip) break;
       return track_icmp(static_cast<std::uint8_t>(original.dst_port.host() >> 8),
@@ -49,8 +81,7 @@ Step dispatch(const packet::Packet& packet, const Tuple& original, const Sightin
     default:
       return track_generic(timeouts[timeout::kOnly]);
   }
-  return {.outcome = Outcome::invalid,
-          .reason = Reason::not_trackable};  // The other family's ICMP.
+  return refuse(Reason::not_trackable);  // The other family's ICMP.
 }
 
 CtInfo info_for(std::uint32_t status, Direction direction) {
@@ -73,6 +104,17 @@ Extension* Tracker::extend(std::uint32_t number) {
   if (fresh == 0) return nullptr;
   std::atomic_ref(arena_[number].extension).store(fresh, std::memory_order_release);
   return &extensions_[fresh];
+}
+
+/// The timeouts that hold for a connection: its policy's, or the knobs'. Requires: its lock.
+const TimeoutList& Tracker::timeouts_of(const Entry& entry, std::uint32_t status,
+                                        std::uint8_t protocol) const {
+  if ((status & status::kNeedsExtension) != 0) {
+    const TimeoutList* const policy =
+        table_.policies_.find(extensions_[entry.extension].timeout_policy);
+    if (policy != nullptr) return *policy;
+  }
+  return table_.sysctl_.timeouts(protocol);
 }
 
 std::optional<Found> Tracker::find(const Tuple& tuple, std::uint32_t tag) {
@@ -153,7 +195,6 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
                                  Time now) {
   Entry& entry = arena_[found.number];
   const auto way = static_cast<std::size_t>(found.direction);
-  const bool is_tcp = tuple.protocol == protocol::kTcp;
   // Only ICMP asks what the connection began with; for the others the entry's line isn't touched.
   const bool is_icmp = tuple.protocol == protocol::kIcmp || tuple.protocol == protocol::kIcmpv6;
   const Tuple& original = is_icmp ? entry.original : tuple;
@@ -179,8 +220,10 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
                           .fixed_timeout = (hot.status & status::kFixedTimeout) != 0,
                           .expires_in = hot.deadline - now};
   States states{.udp = hot.udp, .tcp = {}};
-  if (is_tcp) states.tcp = entry.tcp;
-  const Step step = dispatch(packet, original, sighting, table_.sysctl(), states);
+  states.load(entry, tuple.protocol);
+  const TimeoutList& timeouts = timeouts_of(entry, hot.status, tuple.protocol);
+  const Step step =
+      dispatch(packet, original, sighting, timeouts, table_.sysctl().tcp_knobs, states);
 
   const bool belongs = step.outcome == Outcome::accept || step.outcome == Outcome::remove;
   packet.ct.reason = static_cast<std::uint8_t>(step.reason);
@@ -203,7 +246,8 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
   if (step.outcome == Outcome::remove || step.outcome == Outcome::reopen) {
     hot.status |= status::kDying;
   }
-  const bool must_hasten = is_tcp && is_overdue_on_wheel(entry, hot.deadline);
+  const bool must_hasten =
+      has_state_line(tuple.protocol) && is_overdue_on_wheel(entry, hot.deadline);
   const std::uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
   entry.sequence.store(sequence + 1, std::memory_order_relaxed);
   store_words(entry.hot.traffic[way], hot.traffic[way]);
@@ -211,7 +255,7 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
   if (hot.status != status_before) {
     std::atomic_ref(entry.hot.status).store(hot.status, std::memory_order_release);
   }
-  if (is_tcp) store_words(entry.tcp, states.tcp);
+  states.store(entry, tuple.protocol);
   entry.sequence.store(sequence + 2, std::memory_order_release);
   entry.lock.unlock();
   if (must_hasten) hasten(found.number, now);
@@ -246,7 +290,9 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   if (!reply) return set_invalid(packet, Reason::icmp_not_a_beginning, false);
 
   States states{};
-  const Step step = dispatch(packet, tuple, {.now = now, .first = true}, table_.sysctl(), states);
+  const Sysctl& sysctl = table_.sysctl();
+  const Step step = dispatch(packet, tuple, {.now = now, .first = true},
+                             sysctl.timeouts(tuple.protocol), sysctl.tcp_knobs, states);
   if (step.outcome == Outcome::drop) {
     statistics_.drop.add();
     packet.drop = packet::Drop::conntrack_dropped;
@@ -276,7 +322,7 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   entry.nat = {};
   entry.reply_reserved = false;
   entry.extension = 0;
-  entry.tcp = states.tcp;
+  states.store(entry, tuple.protocol);
 
   packet.ct.entry = number;
   packet.ct.info = CtInfo::is_new;

@@ -127,6 +127,8 @@ class Tracker {
               BatchEnds& ends);
   bool relate(packet::Packet& packet, const struct Extracted& what, std::uint32_t tag, Time now,
               BatchEnds& ends);
+  const TimeoutList& timeouts_of(const Entry& entry, std::uint32_t status,
+                                 std::uint8_t protocol) const;
   std::optional<Found> find(const Tuple& tuple, std::uint32_t tag);
   Updated update(packet::Packet& packet, const Tuple& tuple, Found found, Time now);
   void begin(packet::Packet& packet, const Tuple& tuple, Time now);

@@ -59,6 +59,18 @@ enum class Reason : std::uint8_t {
   icmp_quote_unknown,
   icmp_quote_elsewhere,
   icmp_redirect,
+  sctp_chunks,
+  sctp_not_a_beginning,
+  sctp_tag,
+  sctp_state,
+  dccp_header,
+  dccp_type,
+  dccp_not_a_beginning,
+  dccp_state,
+  dccp_ignored_in_state,
+  checksum_coverage,
+  udplite_no_checksum,
+  gre_protocol,
   count,
 };
 
@@ -87,6 +99,18 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Reason::c
         "the packet that this ICMP error quotes belongs to no connection",
         "the packet that this ICMP error quotes did not come from where the error goes",
         "a redirect that no router on the link can have sent",
+        "these SCTP chunks can't stand together, or one has no length",
+        "this SCTP packet can't begin an association",
+        "the verification tag is not the association's",
+        "no such SCTP chunk is due in this state",
+        "the DCCP header's lengths don't fit each other or its type",
+        "no such DCCP packet type exists",
+        "this DCCP packet can't begin a connection",
+        "no such DCCP packet is due in this state",
+        "let through without effect: client and server may know more than the state says",
+        "the checksum covers less than the header or more than there is",
+        "UDPLite always has a checksum",
+        "GRE version 1 that carries no PPP",
 };
 
 /// What a tracker decided. The table applies it: `timeout` unless the entry's is fixed, `assured`
