@@ -1,6 +1,7 @@
 #include "conntrack/arena.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x6e6f632d72696577;  // "weir-con" in memory.
 constexpr std::uint32_t kLayoutVersion = 3;
+constexpr std::uint32_t kMostEntries = 1u << 30;  // Numbers have 30 bits.
 
 /// Which boot of the machine this is: the clock that deadlines are on starts again with the next
 /// one.
@@ -29,38 +31,70 @@ std::array<char, 40> boot_id() {
 
 }  // namespace
 
-Result<Arena> Arena::open(std::uint32_t capacity, int fd, const std::optional<HashKey>& key) {
-  const std::size_t bytes = kHeaderBytes + std::size_t{capacity} * sizeof(Entry);
-  // A file of another size is another engine's: it must not be resized under what it holds.
-  if (fd >= 0) {
-    struct stat file{};
-    if (fstat(fd, &file) != 0) return std::unexpected(system_error("examining the table's file"));
-    if (file.st_size != 0 && static_cast<std::size_t>(file.st_size) != bytes) {
-      return std::unexpected(
-          Error{EINVAL, "the table's file was made for another number of connections: remove it"});
-    }
+std::size_t Arena::bytes_of(std::uint32_t capacity) {
+  return kHeaderBytes + std::size_t{capacity} * sizeof(Entry);
+}
+
+Result<Arena::Origin> Arena::inspect(int fd) {
+  struct stat file{};
+  if (fstat(fd, &file) != 0) return std::unexpected(system_error("examining the table's file"));
+  if (file.st_size == 0) return Origin::nothing;
+  alignas(Header) std::array<std::uint8_t, sizeof(Header)> bytes{};
+  const ssize_t got = pread(fd, bytes.data(), bytes.size(), 0);
+  if (got < 0) return std::unexpected(system_error("reading the table's file"));
+  const auto& header = *reinterpret_cast<const Header*>(bytes.data());
+  if (static_cast<std::size_t>(got) < sizeof(Header)) return Origin::foreign;
+  // An engine that died before it had begun leaves zeroes.
+  if (header.magic == 0 && header.layout_version == 0) return Origin::nothing;
+  if (header.magic != kMagic) return Origin::foreign;
+  if (header.boot_id != boot_id()) return Origin::other_boot;
+  if (header.layout_version != kLayoutVersion || header.entry_bytes != sizeof(Entry)) {
+    return Origin::other_layout;
   }
-  Result<Mapping> mapping = fd >= 0 ? Mapping::file(fd, bytes) : Mapping::anonymous(bytes);
+  const std::uint32_t used_end = header.used_end.load(std::memory_order_relaxed);
+  const bool is_whole = header.capacity <= kMostEntries && used_end >= 1 &&
+                        used_end <= header.capacity + 1 &&
+                        static_cast<std::size_t>(file.st_size) >= bytes_of(used_end - 1);
+  return is_whole ? Origin::this_boot : Origin::foreign;
+}
+
+Result<Arena> Arena::open(std::uint32_t capacity, int fd, const std::optional<HashKey>& key) {
+  Origin origin = Origin::nothing;
+  if (fd >= 0) {
+    const auto found = inspect(fd);
+    if (!found) return std::unexpected(found.error());
+    origin = *found;
+  }
+  if (origin == Origin::foreign) {
+    return std::unexpected(Error{EINVAL, "the table's file is not a connection table, or damaged"});
+  }
+  // What is there stays where it is: a file may become longer, never shorter.
+  if (origin == Origin::this_boot) {
+    std::uint32_t before = 0;
+    if (pread(fd, &before, sizeof before, offsetof(Header, capacity)) != sizeof before) {
+      return std::unexpected(system_error("reading the table's file"));
+    }
+    capacity = std::max(capacity, before);
+  } else if (fd >= 0 && ftruncate(fd, 0) != 0) {
+    return std::unexpected(system_error("emptying the table's file"));
+  }
+  Result<Mapping> mapping = fd >= 0 ? Mapping::file(fd, bytes_of(capacity))
+                                    : Mapping::anonymous(bytes_of(capacity));
   if (!mapping) return std::unexpected(mapping.error());
 
   auto* const header = reinterpret_cast<Header*>(mapping->data());
-  const std::array<char, 40> boot = boot_id();
-  const bool is_ours = header->magic == kMagic && header->layout_version == kLayoutVersion &&
-                       header->entry_bytes == sizeof(Entry) && header->capacity == capacity &&
-                       header->boot_id == boot;
-  if (!is_ours) {
-    if (header->magic != 0 && header->magic != kMagic) {
-      return std::unexpected(Error{EINVAL, "the table's file is not a connection table"});
-    }
+  if (origin == Origin::this_boot) {
+    header->capacity = capacity;
+  } else {
     new (header) Header{.magic = kMagic,
                         .layout_version = kLayoutVersion,
                         .entry_bytes = sizeof(Entry),
                         .capacity = capacity,
-                        .boot_id = boot,
+                        .boot_id = boot_id(),
                         .key = key ? *key : random_key(),
                         .used_end = 1};
   }
-  return Arena(std::move(*mapping), capacity, is_ours);
+  return Arena(std::move(*mapping), capacity, origin == Origin::this_boot);
 }
 
 Arena::Arena(Mapping mapping, std::uint32_t capacity, bool is_recovered)

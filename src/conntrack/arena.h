@@ -26,8 +26,19 @@ class Arena {
     std::uint32_t count = 0;
   };
 
-  /// For `capacity` entries. `fd` as in TableOptions::arena_fd. Errors: what mapping says; EINVAL
-  /// when the file was written by another layout or with another capacity in this boot.
+  /// Whose bytes a file holds.
+  enum class Origin : std::uint8_t {
+    nothing,       // Nobody's: it is empty.
+    this_boot,     // An engine's before us: they can be used.
+    other_boot,    // An engine's of another boot, whose clock and devices were others.
+    other_layout,  // An engine's of this boot, but another version of weir.
+    foreign,       // Somebody else's, or damaged.
+  };
+  static Result<Origin> inspect(int fd);
+
+  /// For `capacity` entries, or as many as the file was made for, if that is more. `fd` as in
+  /// TableOptions::arena_fd. What another boot or another layout has left is forgotten. Errors: what
+  /// mapping says; EINVAL for a foreign file.
   static Result<Arena> open(std::uint32_t capacity, int fd, const std::optional<HashKey>& key);
 
   Arena(Arena&&) noexcept;
@@ -65,6 +76,7 @@ class Arena {
   static constexpr std::size_t kHeaderBytes = 4096;
   static constexpr std::uint32_t kChunk = 64;  // Numbers that change hands at once.
 
+  static std::size_t bytes_of(std::uint32_t capacity);
   Arena(Mapping mapping, std::uint32_t capacity, bool is_recovered);
   Header& header() const { return *reinterpret_cast<Header*>(mapping_.data()); }
   bool take_chunk(FreeList& list);

@@ -1,7 +1,5 @@
 #include "conntrack/extension.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <new>
@@ -38,26 +36,18 @@ Rare rare_of(const Extension& extension) {
 Result<Extensions> Extensions::open(std::uint32_t capacity, int fd, bool is_recovered) {
   static_assert(sizeof(Header) + sizeof(Extension) <= kHeaderBytes);
   const std::size_t bytes = kHeaderBytes + std::size_t{capacity} * sizeof(Extension);
-  struct stat file {};
-  if (fd >= 0 && fstat(fd, &file) != 0) {
-    return std::unexpected(system_error("examining the extensions' file"));
-  }
-  const bool is_other_size = file.st_size != 0 && static_cast<std::size_t>(file.st_size) != bytes;
-  if (is_other_size) {
-    return std::unexpected(
-        Error{EINVAL, "the extensions' file was made for another table: remove it"});
-  }
   Result<Mapping> mapping = fd >= 0 ? Mapping::file(fd, bytes) : Mapping::anonymous(bytes);
   if (!mapping) return std::unexpected(mapping.error());
 
+  // The file grows with the entries'; one that can't be theirs is forgotten.
   auto* const header = reinterpret_cast<Header*>(mapping->data());
-  if (header->magic != 0 && header->magic != kMagic) {
-    return std::unexpected(Error{EINVAL, "the extensions' file holds something else"});
-  }
   const bool is_ours = is_recovered && header->magic == kMagic &&
                        header->layout_version == kLayoutVersion &&
-                       header->record_bytes == sizeof(Extension) && header->capacity == capacity;
-  if (!is_ours) {
+                       header->record_bytes == sizeof(Extension) && header->capacity <= capacity &&
+                       header->used_end >= 1 && header->used_end <= header->capacity + 1;
+  if (is_ours) {
+    header->capacity = capacity;
+  } else {
     new (header) Header{.magic = kMagic,
                         .layout_version = kLayoutVersion,
                         .record_bytes = sizeof(Extension),

@@ -90,8 +90,7 @@ class Extensions {
   };
 
   /// `fd` below 0: anonymous memory. `is_recovered`: the arena of entries came with entries, whose
-  /// extensions are to be kept; else what the file holds is forgotten. Errors: what mapping says;
-  /// EINVAL when the file doesn't fit to the entries'.
+  /// extensions are to be kept; else what the file holds is forgotten. Errors: what mapping says.
   static Result<Extensions> open(std::uint32_t capacity, int fd, bool is_recovered);
   /// Whether the file brought the extensions of an engine before us: those that entries name.
   bool is_recovered() const { return is_recovered_; }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "conntrack/connection.h"
+#include "conntrack/sound.h"
 #include "conntrack/tracker.h"
 #include "conntrack/tuple_hash.h"
 #include "wire/protocol.h"
@@ -31,17 +32,16 @@ Result<std::unique_ptr<Table>> Table::create(const TableOptions& options, Time n
   if (options.workers == 0 || options.workers > kMaxWorkers) {
     return std::unexpected(Error{EINVAL, "there can be 1 to 256 workers"});
   }
-  const std::uint32_t capacity = arena_capacity(options);
-  auto arena = Arena::open(capacity, options.arena_fd, options.key);
+  auto arena = Arena::open(arena_capacity(options), options.arena_fd, options.key);
   if (!arena) return std::unexpected(arena.error());
-  auto extensions = Extensions::open(capacity, options.extension_fd, arena->is_recovered());
+  auto extensions = Extensions::open(arena->capacity(), options.extension_fd, arena->is_recovered());
   if (!extensions) return std::unexpected(extensions.error());
-  auto index = Index::reserve(std::uint64_t{capacity} * 2);
+  auto index = Index::reserve(std::uint64_t{arena->capacity()} * 2);
   if (!index) return std::unexpected(index.error());
 
   std::unique_ptr<Table> table(
       new Table(options, std::move(*arena), std::move(*extensions), std::move(*index)));
-  if (table->arena_.is_recovered()) table->recover(now);
+  if (table->arena_.is_recovered() && !options.recovers_later) table->recover(now);
   table->fault_ahead();
   return table;
 }
@@ -81,14 +81,16 @@ void Table::recover(Time now) {
     Tracker& tracker = *trackers_[next_worker++ % trackers_.size()];
     entry.owner.store(static_cast<std::uint8_t>(tracker.worker_), std::memory_order_relaxed);
 
-    const bool is_alive = entry.committed.load(std::memory_order_relaxed) != 0 &&
-                          (entry.hot.status & status::kDying) == 0 && count() < max() &&
-                          insert(number);
+    const bool was_alive = entry.committed.load(std::memory_order_relaxed) != 0 &&
+                           (entry.hot.status & status::kDying) == 0;
+    const bool is_alive = was_alive && is_sound(entry, now) && count() < max() && insert(number);
     if (!is_alive) {
+      if (was_alive) ++recovery_.dropped;
       entry.committed.store(0, std::memory_order_relaxed);
       arena_.give(tracker.free_, number);
       continue;
     }
+    ++recovery_.kept;
     count_.fetch_add(1, std::memory_order_relaxed);
     tracker.hang(number, now);
   }
@@ -114,11 +116,20 @@ void Table::recover_extensions() {
   }
 }
 
-/// Both tuples of an entry into the index while nobody else is there.
+/// Both tuples of an entry into the index while nobody else is there. False when there is no room,
+/// or another entry has one of them.
 bool Table::insert(std::uint32_t number) {
   const Entry& entry = arena_[number];
   const std::uint32_t original_tag = tag(entry.original);
   const std::uint32_t reply_tag = tag(entry.reply);
+  const auto is_taken = [this](std::uint32_t tag, const Tuple& tuple) {
+    return index_
+        .find_locked(
+            tag,
+            [&](Found found) { return arena_[found.number].tuple(found.direction) == tuple; })
+        .has_value();
+  };
+  if (is_taken(original_tag, entry.original) || is_taken(reply_tag, entry.reply)) return false;
   index_.grow(4);
   if (!index_.insert(original_tag, {number, Direction::original}, false)) return false;
   if (index_.insert(reply_tag, {number, Direction::reply}, false)) return true;

@@ -30,6 +30,7 @@ struct TableOptions {
   std::size_t event_ring = 8192;  // Events a worker can have outstanding.
   int arena_fd = -1;       // File or memfd for the entries, which a restarted engine may map again.
   int extension_fd = -1;   // Likewise for their extensions.
+  bool recovers_later = false;  // Another engine still has the files: recover() when it is gone.
   Duration wall_offset{};  // What to add to the clock to get the wall's, for time stamps.
   Sysctl sysctl{};         // But for its `max`.
   std::optional<HashKey> key{};  // For tests that need the same hashes twice.
@@ -54,6 +55,16 @@ class Table {
   /// has expired.
   static Result<std::unique_ptr<Table>> create(const TableOptions& options, Time now);
   ~Table();
+
+  /// Takes over what an engine before us has left in the arena, with TableOptions::recovers_later:
+  /// before anybody else looks at the table. Damaged entries are dropped.
+  void recover(Time now);
+  /// What recovery found.
+  struct Recovery {
+    std::uint32_t kept = 0;
+    std::uint32_t dropped = 0;  // Published ones that make no sense, or are beyond `max`.
+  };
+  const Recovery& recovery() const { return recovery_; }
 
   Tracker& tracker(std::uint32_t worker) { return *trackers_[worker]; }
   std::uint32_t workers() const { return static_cast<std::uint32_t>(trackers_.size()); }
@@ -131,7 +142,6 @@ class Table {
  private:
   friend class Tracker;
   Table(const TableOptions& options, Arena arena, Extensions extensions, Mapping index);
-  void recover(Time now);
   void recover_extensions();
   bool insert(std::uint32_t number);
   Snapshot copy(std::uint32_t number) const;
@@ -142,6 +152,7 @@ class Table {
 
   TableOptions options_;
   ReplyWatch* reply_watch_ = nullptr;
+  Recovery recovery_;
   Arena arena_;
   Extensions extensions_;
   Index index_;
