@@ -17,7 +17,7 @@ class ConntrackTool : public ::testing::Test {
  protected:
   ConntrackTool()
       : table_(
-            std::move(*conntrack::Table::create({.max = 1000, .sysctl = {.timestamp = 0}}, kNow))),
+            std::move(*conntrack::Table::create({.max = 1000, .sysctl = {.timestamp = 0, .tcp_knobs = {}}}, kNow))),
         socket_(directory_.file("weir.sock")),
         thread_({.socket_path = socket_}),
         ctnetlink_(*table_, table_->control_participant(0), fixed_now),
