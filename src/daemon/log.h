@@ -30,7 +30,13 @@ class RuleLog final : public rules::LogSink {
   std::uint64_t lost_ = 0;
 };
 
-/// Sends weir's log to standard error, with time and level. Errors: EINVAL for an unknown level.
-bool set_up_log(const std::string& level);
+/// Sends weir's log to standard error: each line with time and level or, when standard error leads
+/// to systemd's journal (JOURNAL_STREAM), with the prefix of its syslog priority, "<4>". Control
+/// characters are shown as "?". `level` is one of kLogLevels.
+void set_up_log(const std::string& level);
+void set_log_level(const std::string& level);
+
+/// Whether standard error is the stream that JOURNAL_STREAM names ("DEVICE:INODE").
+bool leads_to_journal(const char* journal_stream);
 
 }  // namespace weir::daemon

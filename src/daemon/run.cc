@@ -9,6 +9,7 @@
 
 #include "base/exit_code.h"
 #include "base/file_descriptor.h"
+#include "daemon/explain_ports.h"
 #include "daemon/gateway.h"
 #include "daemon/log.h"
 #include "daemon/settings.h"
@@ -19,7 +20,8 @@ namespace {
 constexpr const char* kFooter =
     "Examples:\n"
     "  weir run --port lan=eth1 --port wan=eth0 --rules gateway.nft\n"
-    "  weir run --config /etc/weir/weir.toml\n\n"
+    "  weir run --config /etc/weir/weir.toml\n"
+    "  weir run --config /etc/weir/weir.toml --explain-ports\n\n"
     "While it runs, the devices' IP packets are weir's; addresses, routes and neighbours stay the\n"
     "kernel's. Nothing is forwarded before rules are loaded. SIGTERM or Ctrl-C ends it and gives "
     "the\n"
@@ -35,6 +37,8 @@ struct CommandLine {
   std::string config;
   std::vector<std::string> ports;
   std::string driver;
+  std::string tx;
+  bool explains_ports = false;
   std::string rules;
   std::string socket;
   std::uint16_t workers = 0;
@@ -53,6 +57,7 @@ struct CommandLine {
     }
     for (PortSettings& port : settings.ports) {
       if (!driver.empty()) port.driver = driver;
+      if (!tx.empty()) port.tx = tx;
     }
     if (!rules.empty()) settings.rules = rules;
     if (!socket.empty()) settings.socket = socket;
@@ -72,6 +77,10 @@ void add_options(CLI::App& app, CommandLine& line) {
       ->type_name("NAME=DEVICE");
   app.add_option("--port-driver", line.driver,
                  "how ports are read: auto, af_packet or af_xdp (default: auto)");
+  app.add_option("--port-tx", line.tx,
+                 "how ports of AF_XDP send: auto, sendto or live (default: auto)");
+  app.add_flag("--explain-ports", line.explains_ports,
+               "print how each port would be run, and why, and end");
   app.add_option("--rules", line.rules, "the ruleset, a file for nft -f")->type_name("FILE");
   app.add_option("--config", line.config, "a configuration file; the command line wins over it")
       ->type_name("FILE.toml");
@@ -120,8 +129,8 @@ int run_main(int argc, char** argv) {
   }
   const auto settings = line.settings();
   if (!settings) return refuse(settings.error(), kWrongUsage);
-  if (!set_up_log(settings->log_level))
-    return refuse({EINVAL, "there is no log level " + settings->log_level}, kWrongUsage);
+  set_up_log(settings->log_level);
+  if (line.explains_ports) return explain_ports(settings->ports);
   return run(*settings);
 }
 
