@@ -1,7 +1,9 @@
 #include "daemon/worker_thread.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include <algorithm>
 #include <future>
@@ -40,6 +42,13 @@ void WorkerThread::wake() {
   if (write(wake_.get(), &one, sizeof one) < 0) return;  // It is awake as often as it can be told.
 }
 
+Duration WorkerThread::cpu_time() {
+  clockid_t clock{};
+  timespec used{};
+  if (pthread_getcpuclockid(thread_.native_handle(), &clock) != 0 || clock_gettime(clock, &used) != 0) return {};
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
 void WorkerThread::run(std::function<void(pipeline::Worker&)> task) {
   std::promise<void> done;
   worker_.post([&](pipeline::Worker& worker) {
@@ -53,6 +62,7 @@ void WorkerThread::run(std::function<void(pipeline::Worker&)> task) {
 void WorkerThread::loop() {
   while (!is_stopping_.load(std::memory_order_acquire)) {
     if (!worker_.turn(boot_time(), wall_time())) sleep();
+    rounds_.add();
   }
   worker_.rest();
 }

@@ -1,8 +1,13 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
 #include <thread>
 
+#include "base/clock.h"
+#include "base/counter.h"
 #include "base/error.h"
 #include "base/file_descriptor.h"
 #include "pipeline/worker.h"
@@ -19,6 +24,12 @@ class WorkerThread {
 
   /// From any thread: the worker takes a turn soon.
   void wake();
+  /// Rounds that it has taken. They go on while it is alive, with or without packets: at least one
+  /// a second.
+  std::uint64_t rounds() const { return rounds_.value(); }
+  /// Processor time that it has used.
+  Duration cpu_time();
+
   /// From any other thread: runs `task` on the worker's thread and returns when it is done.
   void run(std::function<void(pipeline::Worker&)> task);
 
@@ -30,6 +41,7 @@ class WorkerThread {
 
   pipeline::Worker& worker_;
   FileDescriptor wake_;
+  Counter rounds_;
   std::atomic<bool> is_stopping_{false};
   std::thread thread_;
 };
