@@ -11,7 +11,6 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -19,6 +18,7 @@
 #include <cerrno>
 
 #include "base/file_descriptor.h"
+#include "io/fd_mapping.h"
 #include "io/host_hooks.h"
 #include "io/virtio.h"
 #include "io/vlan.h"
@@ -27,6 +27,8 @@ namespace weir::io {
 namespace {
 
 constexpr std::uint32_t kFrameBytes = 2048;
+constexpr std::uint32_t kRingFrames = 16384;  // 160 ms at 100,000 packets a second.
+constexpr std::uint32_t kRingBytes = kRingFrames * kFrameBytes;
 constexpr std::uint32_t kBlockBytes = 1 << 20;
 constexpr int kSocketBufferBytes = 64 << 20;
 constexpr int kSendRetries = 3;
@@ -67,18 +69,11 @@ Result<void> attach_filter(int fd) {
   return set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, "SO_ATTACH_FILTER");
 }
 
-constexpr std::size_t kFramesPerBlock = kBlockBytes / kFrameBytes;
-
-std::size_t blocks_of(std::size_t wanted_frames) {
-  return std::max<std::size_t>(1, wanted_frames / kFramesPerBlock);
-}
-
-Result<void> make_ring(int fd, std::size_t wanted_frames) {
-  const std::size_t blocks = blocks_of(wanted_frames);
+Result<void> make_ring(int fd) {
   const tpacket_req request{.tp_block_size = kBlockBytes,
-                            .tp_block_nr = static_cast<unsigned>(blocks),
+                            .tp_block_nr = kRingBytes / kBlockBytes,
                             .tp_frame_size = kFrameBytes,
-                            .tp_frame_nr = static_cast<unsigned>(blocks * kFramesPerBlock)};
+                            .tp_frame_nr = kRingFrames};
   return set_option(fd, SOL_PACKET, PACKET_RX_RING, request, "PACKET_RX_RING");
 }
 
@@ -140,18 +135,11 @@ Result<void> join(int fd, std::uint16_t& group) {
 /// The receive ring: fixed frames in blocks, mapped into this process.
 class Ring {
  public:
-  ~Ring() {
-    if (at_ != nullptr) munmap(at_, bytes_);
-  }
-
-  Result<void> map(int fd, std::size_t wanted_frames) {
-    const std::size_t blocks = blocks_of(wanted_frames);
-    const std::size_t bytes = blocks * kBlockBytes;
-    void* const at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (at == MAP_FAILED) return std::unexpected(system_error("mapping the receive ring"));
-    at_ = static_cast<std::uint8_t*>(at);
-    bytes_ = bytes;
-    frames_ = blocks * kFramesPerBlock;
+  Result<void> map(int fd) {
+    auto mapped = FdMapping::map(fd, 0, kRingBytes, "mapping the receive ring");
+    if (!mapped) return std::unexpected(mapped.error());
+    memory_ = std::move(*mapped);
+    at_ = memory_.data();
     return {};
   }
 
@@ -160,13 +148,13 @@ class Ring {
     return (status().load(std::memory_order_acquire) & TP_STATUS_USER) != 0;
   }
   void prefetch_next() const {
-    const std::size_t after = next_ + 1 == frames_ ? 0 : next_ + 1;
+    const std::size_t after = next_ + 1 == kRingFrames ? 0 : next_ + 1;
     __builtin_prefetch(at_ + after * kFrameBytes);
     __builtin_prefetch(at_ + after * kFrameBytes + 64);
   }
   void give_back() {
     status().store(TP_STATUS_KERNEL, std::memory_order_release);
-    next_ = next_ + 1 == frames_ ? 0 : next_ + 1;
+    next_ = next_ + 1 == kRingFrames ? 0 : next_ + 1;
   }
 
  private:
@@ -174,9 +162,8 @@ class Ring {
     return std::atomic_ref<std::uint32_t>(head().tp_status);
   }
 
+  FdMapping memory_;
   std::uint8_t* at_ = nullptr;
-  std::size_t bytes_ = 0;
-  std::size_t frames_ = 0;
   std::size_t next_ = 0;
 };
 
@@ -184,7 +171,7 @@ class AfPacketQueue final : public Queue {
  public:
   explicit AfPacketQueue(FileDescriptor socket) : socket_(std::move(socket)) {}
 
-  Result<void> map_ring(std::size_t frames) { return ring_.map(fd(), frames); }
+  Result<void> map_ring() { return ring_.map(fd()); }
 
   std::size_t receive(packet::Batch& batch, packet::Pool& pool) override {
     std::size_t added = 0;
@@ -300,7 +287,7 @@ Result<std::vector<FileDescriptor>> open_packet_sockets(const AfPacketOptions& o
     const int fd = opened->get();
     sockets.push_back(std::move(*opened));
     if (auto set = attach_filter(fd); !set) return std::unexpected(set.error());
-    if (auto made = make_ring(fd, options.ring_frames); !made) return std::unexpected(made.error());
+    if (auto made = make_ring(fd); !made) return std::unexpected(made.error());
     if (auto bound = bind_to(fd, options, ETH_P_ALL); !bound) return std::unexpected(bound.error());
     if (options.queues == 1) continue;
     if (auto joined = join(fd, group); !joined) return std::unexpected(joined.error());
@@ -308,13 +295,12 @@ Result<std::vector<FileDescriptor>> open_packet_sockets(const AfPacketOptions& o
   return sockets;
 }
 
-Result<std::vector<std::unique_ptr<Queue>>> make_packet_queues(std::vector<FileDescriptor> sockets,
-                                                               const AfPacketOptions& options) {
+Result<std::vector<std::unique_ptr<Queue>>> make_packet_queues(
+    std::vector<FileDescriptor> sockets) {
   std::vector<std::unique_ptr<Queue>> queues;
   for (FileDescriptor& socket : sockets) {
     auto queue = std::make_unique<AfPacketQueue>(std::move(socket));
-    if (auto mapped = queue->map_ring(options.ring_frames); !mapped)
-      return std::unexpected(mapped.error());
+    if (auto mapped = queue->map_ring(); !mapped) return std::unexpected(mapped.error());
     queues.push_back(std::move(queue));
   }
   return queues;

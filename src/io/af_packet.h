@@ -19,16 +19,14 @@ struct AfPacketOptions {
   std::string device;
   std::uint32_t ifindex = 0;
   std::size_t queues = 1;
-  std::size_t ring_frames = 16384;  // Of 2 KB each, a queue: 160 ms at 100,000 packets a second.
 };
 
 /// The step that needs CAP_NET_RAW and CAP_NET_ADMIN: one bound socket for each queue, which may be
 /// handed to another process. Errors: EPERM without rights, ENODEV when the device is gone.
 Result<std::vector<FileDescriptor>> open_packet_sockets(const AfPacketOptions& options);
 
-/// The queues of these sockets, opened with the same options; needs no rights.
-Result<std::vector<std::unique_ptr<Queue>>> make_packet_queues(std::vector<FileDescriptor> sockets,
-                                                               const AfPacketOptions& options);
+/// The queues of these sockets; needs no rights.
+Result<std::vector<std::unique_ptr<Queue>>> make_packet_queues(std::vector<FileDescriptor> sockets);
 
 /// A socket that only sends, by send_frames() or a driver that has no other way out.
 Result<FileDescriptor> open_packet_sender(const AfPacketOptions& options);

@@ -28,40 +28,58 @@
 namespace weir::io {
 namespace {
 
+/// Answers about the port's device.
+class DeviceControl {
+ public:
+  Result<void> open(std::uint32_t ifindex) {
+    socket_ = FileDescriptor(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket_.is_open()) return std::unexpected(system_error("socket"));
+    if (if_indextoname(ifindex, name_) == nullptr)
+      return std::unexpected(system_error("name of the device"));
+    return {};
+  }
+  Result<wire::MacAddress> mac() const {
+    ifreq request{};
+    if (!ask(SIOCGIFHWADDR, request)) return std::unexpected(system_error("MAC of the device"));
+    wire::MacAddress mac;
+    std::memcpy(mac.data(), request.ifr_hwaddr.sa_data, mac.size());
+    return mac;
+  }
+  Result<std::uint32_t> mtu() const {
+    ifreq request{};
+    if (!ask(SIOCGIFMTU, request)) return std::unexpected(system_error("MTU of the device"));
+    return static_cast<std::uint32_t>(request.ifr_mtu);
+  }
+
+ private:
+  bool ask(unsigned long what, ifreq& request) const {
+    std::memcpy(request.ifr_name, name_, sizeof name_);
+    return ioctl(socket_.get(), what, &request) == 0;
+  }
+
+  FileDescriptor socket_;
+  char name_[IFNAMSIZ] = {};
+};
+
 /// The port's MAC address, which tells what is for somebody else. It may change: a frame that isn't
 /// ours makes us look again, but not for each of a flood of them.
 class OwnMac {
  public:
-  Result<void> open(std::uint32_t ifindex) {
-    control_ = FileDescriptor(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    if (!control_.is_open()) return std::unexpected(system_error("socket"));
-    if (if_indextoname(ifindex, name_) == nullptr)
-      return std::unexpected(system_error("name of the device"));
-    return read();
-  }
+  explicit OwnMac(std::shared_ptr<const DeviceControl> device) : device_(std::move(device)) {}
 
   bool is(const wire::MacAddress& mac) {
     if (mac == mac_) [[likely]]
       return true;
-    if (others_++ % kReadAgain != 0) return false;
-    if (auto done = read(); !done) return false;
+    if (others_++ % kReadAgain == 0) {
+      if (const auto now = device_->mac()) mac_ = *now;
+    }
     return mac == mac_;
   }
 
  private:
   static constexpr std::uint32_t kReadAgain = 1024;
 
-  Result<void> read() {
-    ifreq request{};
-    std::memcpy(request.ifr_name, name_, sizeof name_);
-    if (ioctl(control_.get(), SIOCGIFHWADDR, &request) != 0)
-      return std::unexpected(system_error("MAC address of the device"));
-    std::memcpy(mac_.data(), request.ifr_hwaddr.sa_data, mac_.size());
-    return {};
-  }
-
-  FileDescriptor control_;
-  char name_[IFNAMSIZ] = {};
+  std::shared_ptr<const DeviceControl> device_;
   wire::MacAddress mac_{};
   std::uint32_t others_ = 0;
 };
@@ -76,9 +94,8 @@ struct Port {
 
 class XdpQueue final : public Queue {
  public:
-  explicit XdpQueue(std::shared_ptr<const Port> port) : port_(std::move(port)) {}
-
-  Result<void> open(std::uint32_t ifindex) { return mac_.open(ifindex); }
+  XdpQueue(std::shared_ptr<const Port> port, std::shared_ptr<const DeviceControl> device)
+      : port_(std::move(port)), mac_(std::move(device)) {}
 
   void add(std::unique_ptr<XdpSocket> socket) { sockets_.push_back(std::move(socket)); }
   void use(LiveFrames live) { live_.emplace(std::move(live)); }
@@ -189,11 +206,14 @@ Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descr
                                         .live_slots = std::move(descriptors.live_slots),
                                         .live_control = std::move(descriptors.live_control)});
   const bool has_live = port->live_slots.is_open();
+  const auto device = std::make_shared<DeviceControl>();
+  if (auto opened = device->open(descriptors.ifindex); !opened)
+    return std::unexpected(opened.error());
+  const auto mtu = device->mtu();
+  if (!mtu) return std::unexpected(mtu.error());
   std::vector<std::unique_ptr<XdpQueue>> made;
   for (std::uint32_t worker = 0; worker < descriptors.workers; ++worker) {
-    auto queue = std::make_unique<XdpQueue>(port);
-    if (auto opened = queue->open(descriptors.ifindex); !opened)
-      return std::unexpected(opened.error());
+    auto queue = std::make_unique<XdpQueue>(port, device);
     if (has_live) {
       auto live = LiveFrames::make({.program = port->program.get(),
                                     .slots = port->live_slots.get(),
@@ -214,7 +234,7 @@ Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descr
                                                             .queue = i,
                                                             .is_native = descriptors.is_native,
                                                             .tx_frames = has_live ? 0U : 2048U,
-                                                            .mtu = options.mtu});
+                                                            .mtu = *mtu});
     if (!socket) return std::unexpected(socket.error());
     made[(options.first_worker + i) % made.size()]->add(std::move(*socket));
   }

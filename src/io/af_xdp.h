@@ -43,7 +43,6 @@ struct XdpDescriptors {
 Result<XdpDescriptors> open_xdp(const XdpOptions& options);
 
 struct XdpQueueOptions {
-  std::uint32_t mtu = 1500;
   /// A device with as many receive queues as there are workers: whose numbers tell the program
   /// which worker transmits. The port's TAP is one; loopback will do for one worker.
   std::uint32_t live_ifindex = 1;
@@ -51,7 +50,7 @@ struct XdpQueueOptions {
 };
 
 /// One queue for each worker. Needs no rights, but memory that may be locked (RLIMIT_MEMLOCK).
-/// Errors: ENOBUFS when it may not be locked; EINVAL when the MTU is too large for AF_XDP.
+/// Errors: ENOBUFS when it may not be locked; EINVAL when the device's MTU is too large for AF_XDP.
 Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descriptors,
                                                             const XdpQueueOptions& options);
 

@@ -287,7 +287,8 @@ TEST_F(AfXdp, AnotherProgramIsLeftAlone) {
 TEST_F(AfXdp, AnMtuThatIsTooLargeIsRefused) {
   auto descriptors = open_xdp({.device = "port0", .ifindex = if_nametoindex("port0")});
   ASSERT_TRUE(descriptors.has_value());
-  const auto made = make_xdp_queues(std::move(*descriptors), {.mtu = 9000});
+  ASSERT_TRUE(lab.run("ip link set port0 mtu 3450"));
+  const auto made = make_xdp_queues(std::move(*descriptors), {});
   ASSERT_FALSE(made.has_value());
   EXPECT_EQ(made.error().code, EINVAL);
 }

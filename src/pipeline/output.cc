@@ -21,6 +21,12 @@ void Output::flush(packet::Pool& pool) {
   }
 }
 
+void Output::kick() {
+  for (const Waiting& waiting : ports_) {
+    if (waiting.queues.wire != nullptr) waiting.queues.wire->kick();
+  }
+}
+
 void Output::send(io::Queue* queue, std::vector<packet::Packet*>& packets, packet::Pool& pool) {
   if (queue != nullptr) {
     queue->send(packets, pool);

@@ -34,6 +34,9 @@ class Output {
   /// Sends everything; all packets go back to the pool.
   void flush(packet::Pool& pool);
 
+  /// The end of a round: what the queues have kept back goes.
+  void kick();
+
   std::size_t port_count() const { return ports_.size(); }
   const PortQueues& queues(std::uint16_t port) const { return ports_[port].queues; }
   /// A device has come back: its new queues. Requires: between batches.

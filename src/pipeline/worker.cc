@@ -4,6 +4,11 @@
 #include <utility>
 
 namespace weir::pipeline {
+namespace {
+
+constexpr std::size_t kBatchesAtOnce = 4;
+
+}  // namespace
 
 Worker::Worker(Shared& shared, const WorkerOptions& options, std::vector<PortQueues> ports)
     : shared_(shared),
@@ -35,16 +40,29 @@ bool Worker::turn(Time now, Duration wall) {
   }
   path_.poll();
   output_.flush(pool_);
+  output_.kick();
   is_busy |= tracker.expire(now) > 0;
   tracker.quiet();
   return is_busy;
 }
 
+/// A few batches of one queue, so that what they send goes out in few calls (io::Queue::kick).
 bool Worker::receive(std::uint16_t port, io::Queue* queue, bool is_host) {
   if (queue == nullptr) return false;
+  bool is_busy = false;
+  for (std::size_t i = 0; i < kBatchesAtOnce; ++i) {
+    const std::size_t count = receive_batch(port, *queue, is_host);
+    is_busy |= count > 0;
+    if (count < options_.batch) break;
+  }
+  return is_busy;
+}
+
+std::size_t Worker::receive_batch(std::uint16_t port, io::Queue& queue, bool is_host) {
   packet::Batch batch(options_.batch);
   batch.now = now_;
-  if (queue->receive(batch, pool_) == 0) return false;
+  const std::size_t count = queue.receive(batch, pool_);
+  if (count == 0) return 0;
   for (packet::Packet* packet : batch) {
     packet->in_port = port;
     if (packet->arrived == Time{}) packet->arrived = now_;
@@ -55,7 +73,7 @@ bool Worker::receive(std::uint16_t port, io::Queue* queue, bool is_host) {
     path_.from_wire(batch);
   }
   output_.flush(pool_);
-  return true;
+  return count;
 }
 
 void Worker::rest() {

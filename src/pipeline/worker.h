@@ -51,6 +51,7 @@ class Worker {
 
  private:
   bool receive(std::uint16_t port, io::Queue* queue, bool is_host);
+  std::size_t receive_batch(std::uint16_t port, io::Queue& queue, bool is_host);
   void run_tasks();
 
   Shared& shared_;
