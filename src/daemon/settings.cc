@@ -30,6 +30,8 @@ void check_port(const PortSettings& port, std::vector<std::string>& problems) {
     problem(fmt::format("device {} is longer than {} letters", port.device, IFNAMSIZ - 1));
   if (std::find(kDrivers.begin(), kDrivers.end(), port.driver) == kDrivers.end())
     problem(fmt::format("there is no driver {}{}", port.driver, suggestion(port.driver, kDrivers)));
+  if (std::find(kTransmits.begin(), kTransmits.end(), port.tx) == kTransmits.end())
+    problem(fmt::format("there is no tx {}{}", port.tx, suggestion(port.tx, kTransmits)));
 }
 
 void check_ports(const std::vector<PortSettings>& ports, std::vector<std::string>& problems) {

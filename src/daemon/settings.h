@@ -11,6 +11,7 @@
 namespace weir::daemon {
 
 inline constexpr std::array<std::string_view, 3> kDrivers = {"auto", "af_packet", "af_xdp"};
+inline constexpr std::array<std::string_view, 3> kTransmits = {"auto", "sendto", "live"};
 inline constexpr std::array<std::string_view, 6> kLogLevels = {"trace", "debug", "info",
                                                                "warn",  "err",   "off"};
 inline constexpr std::uint16_t kMaxWorkers = 64;
@@ -20,6 +21,7 @@ struct PortSettings {
   std::string name;             // "lan"
   std::string device;           // "eth1"
   std::string driver = "auto";  // One of kDrivers.
+  std::string tx = "auto";      // One of kTransmits.
   std::string where;            // That said so: "weir.toml:12", "--port".
 };
 
@@ -53,6 +55,9 @@ struct Settings {
 
   std::vector<std::string> readers;   // "user:NAME" or "group:NAME": who may read over the socket,
   std::vector<std::string> changers;  // and who may change.
+  std::string socket_owner;           // Of the socket's file: a user; empty: the engine's,
+  std::string socket_group;           // a group; empty: the engine's,
+  std::string socket_mode = "0666";   // and who may connect at all.
 
   std::string log_level = "info";  // One of kLogLevels.
 

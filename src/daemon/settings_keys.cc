@@ -147,6 +147,9 @@ std::span<const Key<Settings>> setting_keys() {
       number<&Settings::large_buffers, 64, 1 << 16>("memory.large_buffers", at_restart),
       principals<&Settings::readers>("access.readers", at_reload),
       principals<&Settings::changers>("access.changers", at_reload),
+      text<&Settings::socket_owner>("access.owner", "the name of a user", at_restart),
+      text<&Settings::socket_group>("access.group", "the name of a group", at_restart),
+      text<&Settings::socket_mode>("access.mode", "a mode like \"0660\"", at_restart),
       choice<&Settings::log_level, kLogLevels>("log.level", at_reload),
       text<&Settings::metrics_listen>("metrics.listen", "\"ADDRESS:PORT\"", at_restart),
   };
@@ -159,6 +162,7 @@ std::span<const Key<PortSettings>> port_keys() {
       text<&PortSettings::device, PortSettings>("device", "the name of a network device",
                                                 at_reload),
       choice<&PortSettings::driver, kDrivers, PortSettings>("driver", at_reload),
+      choice<&PortSettings::tx, kTransmits, PortSettings>("tx", at_reload),
   };
   return kKeys;
 }
