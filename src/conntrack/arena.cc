@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
 #include <new>
 
+#include "base/boot_id.h"
 #include "base/random.h"
 
 namespace weir::conntrack {
@@ -17,17 +17,6 @@ namespace {
 constexpr std::uint64_t kMagic = 0x6e6f632d72696577;  // "weir-con" in memory.
 constexpr std::uint32_t kLayoutVersion = 3;
 constexpr std::uint32_t kMostEntries = 1u << 30;  // Numbers have 30 bits.
-
-/// Which boot of the machine this is: the clock that deadlines are on starts again with the next
-/// one.
-std::array<char, 40> boot_id() {
-  std::array<char, 40> id{};
-  if (std::FILE* const file = std::fopen("/proc/sys/kernel/random/boot_id", "r")) {
-    if (std::fgets(id.data(), id.size(), file) == nullptr) id = {};
-    std::fclose(file);
-  }
-  return id;
-}
 
 }  // namespace
 

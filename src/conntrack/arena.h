@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/boot_id.h"
 #include "base/mapping.h"
 #include "base/siphash.h"
 #include "base/spin.h"
@@ -68,7 +69,7 @@ class Arena {
     std::uint32_t layout_version = 0;
     std::uint32_t entry_bytes = 0;
     std::uint32_t capacity = 0;
-    std::array<char, 40> boot_id{};
+    BootId boot_id{};
     HashKey key;
     std::atomic<std::uint32_t> used_end{0};
   };

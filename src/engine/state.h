@@ -17,12 +17,14 @@ namespace weir::engine {
 ///
 ///     connections   the arena of entries, mapped by the engine that runs (conntrack/arena.h)
 ///     extensions    the arena of their rare state (conntrack/extension.h)
+///     expectations  what helpers expect (conntrack/expectations.h)
 ///     rules         the ruleset as it was saved last, replaced by renaming (RulesKeeper)
 ///     lock          held (flock) by the engine whose folder it is
 ///
-/// It belongs on a tmpfs: the arenas are memory, and after a boot they are worth nothing. Files
-/// that can't be used (another boot, another layout, damage) are never changed: those of this boot
-/// are kept beside under NAME.old, and the engine starts empty.
+/// It belongs on a tmpfs: the arenas are memory, and after a boot they are worth nothing (the clock
+/// that deadlines are on and the devices' numbers begin anew). Files
+/// that can't be used (another layout, damage) are kept aside as NAME.old, and the engine starts
+/// empty; those of another boot are forgotten.
 class State {
  public:
   /// Makes the folder if need be (0750), locks it and opens the arenas' files. `lock` is the lock
@@ -32,23 +34,25 @@ class State {
 
   int connections_fd() const { return connections_.get(); }
   int extensions_fd() const { return extensions_.get(); }
+  int expectations_fd() const { return expectations_.get(); }
   int lock_fd() const { return lock_.get(); }
   const std::string& folder() const { return folder_; }
   /// What was found and can't be used, and what became of it: for people.
   const std::vector<std::string>& notes() const { return notes_; }
 
   /// The rules that were saved in this boot; nothing when there are none. Errors: EINVAL for a
-  /// damaged file, which is kept aside.
-  Result<std::optional<netlink::Buffer>> read_rules();
+  /// damaged file.
+  Result<std::optional<netlink::Buffer>> read_rules() const;
   /// Replaces the saved rules, all or nothing.
   Result<void> write_rules(Bytes rules) const;
-  /// Keeps the saved rules aside: the next start doesn't try them again.
+  /// Keeps the saved rules aside, as rules.old: the next start doesn't try them again.
   void set_rules_aside() const;
 
  private:
   State(std::string folder, FileDescriptor lock)
       : folder_(std::move(folder)), lock_(std::move(lock)) {}
   Result<void> open_arenas();
+  Result<void> open_connections();
 
   std::string path(const char* name) const { return folder_ + "/" + name; }
 
@@ -56,6 +60,7 @@ class State {
   FileDescriptor lock_;
   FileDescriptor connections_;
   FileDescriptor extensions_;
+  FileDescriptor expectations_;
   std::vector<std::string> notes_;
 };
 
