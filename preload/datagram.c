@@ -186,7 +186,8 @@ static bool read_frame(int descriptor, struct weir_session* session, struct weir
     return peek_body(descriptor, message, room < frame->length ? room : frame->length);
   }
   if (!take(descriptor, frame, sizeof *frame) || !take_body(descriptor, message, frame->length)) {
-    shared->is_broken = true;
+    /* Where the engine is gone, so is the stream that we have lost our place in. */
+    if (errno != ECONNRESET) shared->is_broken = true;
     return false;
   }
   const uint32_t read = ++shared->frames_read;
@@ -196,6 +197,18 @@ static bool read_frame(int descriptor, struct weir_session* session, struct weir
   return true;
 }
 
+/* The engine of incarnation `seen` is gone. True when a receive may go on with the next one; else
+ * errno says what the tool has to know: ENOBUFS for a listener, which has lost events and can ask
+ * for everything again; ECONNRESET for who was due an answer, or when there is no next engine. */
+static bool go_on(struct weir_session* session, uint32_t seen) {
+  struct weir_shared* shared = session->shared;
+  const bool was_due = (int32_t)(shared->frames_due - shared->frames_read) > 0;
+  if (!weir_reconnect(session, seen)) return false;
+  if (!was_due || shared->groups) return true;
+  errno = ECONNRESET;
+  return false;
+}
+
 ssize_t weir_receive(int descriptor, struct weir_session* session, struct msghdr* message,
                      int flags) {
   if (flags & MSG_OOB) {
@@ -203,10 +216,22 @@ ssize_t weir_receive(int descriptor, struct weir_session* session, struct msghdr
     return -1;
   }
   struct weir_frame frame;
-  if (lock_frame(descriptor, session, &frame, flags) < 0) return -1;
-  const bool is_read = read_frame(descriptor, session, &frame, message, flags);
-  pthread_mutex_unlock(&session->shared->receive_lock);
-  if (!is_read) return -1;
+  for (;;) {
+    if (atomic_exchange(&session->shared->owes_overrun, false)) {
+      errno = ENOBUFS;
+      return -1;
+    }
+    const uint32_t seen = session->incarnation;
+    bool is_read = lock_frame(descriptor, session, &frame, flags) == 0;
+    if (is_read) {
+      is_read = read_frame(descriptor, session, &frame, message, flags);
+      const int error = errno;
+      pthread_mutex_unlock(&session->shared->receive_lock);
+      errno = error;
+    }
+    if (is_read) break;
+    if (errno != ECONNRESET || session->shared->is_broken || !go_on(session, seen)) return -1;
+  }
   /* In the kernel the next datagram of a dump lies in the socket when recvmsg returns. */
   weir_wait_due(session, descriptor);
   if (frame.error) {

@@ -1,6 +1,8 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "session.h"
@@ -18,6 +20,19 @@ static void adopt(void) { owner = getpid(); }
 __attribute__((constructor)) static void set_up(void) {
   adopt();
   pthread_atfork(NULL, NULL, adopt);
+}
+
+/* What belongs to the open file and not to the session: whether it blocks, and for how long. */
+static void take_over_settings(int from, int to) {
+  WEIR_REAL(fcntl)(to, F_SETFL, WEIR_REAL(fcntl)(from, F_GETFL));
+  const int options[] = {SO_RCVTIMEO, SO_SNDTIMEO};
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+    struct timeval timeout;
+    socklen_t length = sizeof timeout;
+    if (WEIR_REAL(getsockopt)(from, SOL_SOCKET, options[i], &timeout, &length) == 0) {
+      WEIR_REAL(setsockopt)(to, SOL_SOCKET, options[i], &timeout, length);
+    }
+  }
 }
 
 static bool is_owner(void) { return !owner || owner == getpid(); }
@@ -42,9 +57,22 @@ void weir_forget(int descriptor) {
   if (!session || atomic_fetch_sub(&session->descriptors, 1) != 1) return;
   const int saved = errno;
   WEIR_REAL(close)(session->control);
+  weir_free_notes(session);
   munmap(session->shared, sizeof *session->shared);
   free(session);
   errno = saved;
+}
+
+bool weir_exchange_descriptors(struct weir_session* session, int fresh) {
+  bool is_first = true;
+  for (int i = 0; i < kDescriptors; i++) {
+    if (sessions[i] != session) continue;
+    if (is_first) take_over_settings(i, fresh);
+    is_first = false;
+    const int flags = WEIR_REAL(fcntl)(i, F_GETFD);
+    if (WEIR_REAL(dup3)(fresh, i, flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0) return false;
+  }
+  return true;
 }
 
 void weir_forget_range(unsigned first, unsigned last) {

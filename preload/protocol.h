@@ -20,6 +20,9 @@
 #define WEIR_SOCKET_VARIABLE "WEIR_SOCKET"
 #define WEIR_SOCKET_DEFAULT "/run/weir/weir.sock"
 
+/* How long a tool whose engine has gone waits for the next one. */
+#define WEIR_RECONNECT_SECONDS 10
+
 enum weir_operation {
   /* Opens a session: a = magic, b = version, port_id = the process id (autobind's first choice),
    * groups = the socket's type. Answer: result = the session's number, 8 bytes = its secret. */
@@ -50,7 +53,7 @@ struct weir_answer {
   int32_t result; /* What the system call returns: -1 with `error` set, or not negative. */
   int32_t error;  /* errno */
   uint32_t length;
-  uint32_t port_id;
+  uint32_t port_id; /* The socket's now, zero until it is bound: it asks the next engine for it. */
   uint32_t groups;
   /* How many frames the server has queued on the data connection since it began. A reader that has
    * had fewer never sees EAGAIN: the rest is on its way. */

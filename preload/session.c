@@ -30,7 +30,7 @@ static void close_quietly(int descriptor) {
 }
 
 /* Says once a process why nothing works, since most tools only print strerror. */
-static void complain(int error) {
+void weir_complain(int error) {
   static atomic_flag said = ATOMIC_FLAG_INIT;
   if (atomic_flag_test_and_set(&said)) return;
   char line[512];
@@ -96,11 +96,14 @@ static bool read_all(int descriptor, void* out, size_t bytes) {
   return true;
 }
 
+void weir_lock_anyway(struct weir_shared* shared, pthread_mutex_t* lock) {
+  if (pthread_mutex_lock(lock) != EOWNERDEAD) return;
+  pthread_mutex_consistent(lock);
+  shared->is_broken = true;
+}
+
 bool weir_lock(struct weir_shared* shared, pthread_mutex_t* lock) {
-  if (pthread_mutex_lock(lock) == EOWNERDEAD) {
-    pthread_mutex_consistent(lock);
-    shared->is_broken = true;
-  }
+  weir_lock_anyway(shared, lock);
   if (!shared->is_broken) return true;
   pthread_mutex_unlock(lock);
   errno = ECONNRESET;
@@ -127,6 +130,18 @@ static void raise_due(struct weir_shared* shared, uint32_t due) {
   }
 }
 
+enum weir_outcome weir_exchange(int control, const struct iovec* whole, size_t count,
+                                struct weir_answer* answer, void* out, size_t room) {
+  if (!write_all(control, whole, count)) return WEIR_NOT_SENT;
+  if (read_all(control, answer, sizeof *answer) &&
+      read_payload(control, answer->length, out, room)) {
+    return WEIR_ANSWERED;
+  }
+  return WEIR_NOT_ANSWERED;
+}
+
+static bool is_gone(int error) { return error == EPIPE || error == ECONNRESET; }
+
 int weir_call(struct weir_session* session, struct weir_call* call, const struct iovec* parts,
               size_t count, struct weir_answer* answer, void* out, size_t room) {
   if (count > IOV_MAX) {
@@ -142,15 +157,22 @@ int weir_call(struct weir_session* session, struct weir_call* call, const struct
   }
 
   struct weir_shared* shared = session->shared;
-  if (!weir_lock(shared, &shared->call_lock)) return -1;
-  const bool is_answered = write_all(session->control, whole, count + 1) &&
-                           read_all(session->control, answer, sizeof *answer) &&
-                           read_payload(session->control, answer->length, out, room);
-  pthread_mutex_unlock(&shared->call_lock);
-  if (!is_answered) {
-    if (errno == EPIPE) errno = ECONNRESET;
+  for (;;) {
+    const uint32_t seen = session->incarnation;
+    if (!weir_lock(shared, &shared->call_lock)) return -1;
+    const enum weir_outcome outcome =
+        weir_exchange(session->control, whole, count + 1, answer, out, room);
+    const int error = errno;
+    pthread_mutex_unlock(&shared->call_lock);
+    if (outcome == WEIR_ANSWERED) break;
+    errno = error;
+    if (!is_gone(error) || !weir_reconnect(session, seen)) return -1;
+    /* Half a call is never executed, and everything but a datagram can be said twice. */
+    if (outcome == WEIR_NOT_SENT || call->operation != WEIR_SEND) continue;
+    errno = ECONNRESET;
     return -1;
   }
+  shared->port_id = answer->port_id;
   raise_due(shared, answer->frames_due);
   if (answer->result < 0) errno = answer->error;
   return answer->result;
@@ -200,18 +222,27 @@ static struct weir_session* make_session(int type) {
   struct weir_session* session = calloc(1, sizeof *session);
   if (!session) return NULL;
   session->type = type;
+  session->control = -1;
   session->shared = make_shared();
-  if (!session->shared) {
-    free(session);
-    return NULL;
-  }
-  session->control = connect_control();
-  if (session->control >= 0) return session;
-  const int error = errno;
-  complain(error);
-  free_session(session);
-  errno = error == EACCES ? EPERM : ECONNREFUSED;
+  if (session->shared) return session;
+  free(session);
   return NULL;
+}
+
+static bool say_hello(int control, int type, uint32_t process_id, struct weir_answer* answer,
+                      uint64_t* secret) {
+  struct weir_call hello = {.operation = WEIR_HELLO,
+                            .a = WEIR_PROTOCOL_MAGIC,
+                            .b = WEIR_PROTOCOL_VERSION,
+                            .port_id = process_id,
+                            .groups = (uint32_t)type};
+  const struct iovec part = {&hello, sizeof hello};
+  if (weir_exchange(control, &part, 1, answer, secret, sizeof *secret) != WEIR_ANSWERED) {
+    errno = ECONNRESET;
+    return false;
+  }
+  if (answer->result < 0) errno = answer->error;
+  return answer->result >= 0;
 }
 
 /* The connection that becomes the tool's descriptor. */
@@ -221,7 +252,7 @@ static int attach_data(uint32_t number, uint64_t secret) {
   struct weir_call call = {.operation = WEIR_ATTACH, .length = sizeof secret, .a = number};
   const struct iovec parts[] = {{&call, sizeof call}, {&secret, sizeof secret}};
   struct weir_answer answer;
-  if (!write_all(descriptor, parts, 2) || !read_all(descriptor, &answer, sizeof answer)) {
+  if (weir_exchange(descriptor, parts, 2, &answer, NULL, 0) != WEIR_ANSWERED) {
     close_quietly(descriptor);
     return -1;
   }
@@ -233,16 +264,17 @@ static int attach_data(uint32_t number, uint64_t secret) {
   return descriptor;
 }
 
-static int open_data(struct weir_session* session) {
-  struct weir_call hello = {.operation = WEIR_HELLO,
-                            .a = WEIR_PROTOCOL_MAGIC,
-                            .b = WEIR_PROTOCOL_VERSION,
-                            .port_id = (uint32_t)getpid(),
-                            .groups = (uint32_t)session->type};
+int weir_connect(int type, uint32_t process_id, int* control) {
+  *control = connect_control();
+  if (*control < 0) return -1;
   struct weir_answer answer;
   uint64_t secret = 0;
-  if (weir_call(session, &hello, NULL, 0, &answer, &secret, sizeof secret) < 0) return -1;
-  return attach_data((uint32_t)answer.result, secret);
+  int data = -1;
+  if (say_hello(*control, type, process_id, &answer, &secret)) {
+    data = attach_data((uint32_t)answer.result, secret);
+  }
+  if (data < 0) close_quietly(*control);
+  return data;
 }
 
 int weir_open(int type_and_flags) {
@@ -253,12 +285,14 @@ int weir_open(int type_and_flags) {
   }
   struct weir_session* session = make_session(type);
   if (!session) return -1;
-  const int descriptor = open_data(session);
+  const int descriptor = weir_connect(type, (uint32_t)getpid(), &session->control);
   if (descriptor < 0 || !weir_remember(descriptor, session)) {
     const int error = errno;
     if (descriptor >= 0) close_quietly(descriptor);
+    if (descriptor < 0) session->control = -1;
+    if (descriptor < 0) weir_complain(error);
     free_session(session);
-    errno = error;
+    errno = error == EACCES ? EPERM : error == ENOENT ? ECONNREFUSED : error;
     return -1;
   }
   if (!(type_and_flags & SOCK_CLOEXEC)) WEIR_REAL(fcntl)(descriptor, F_SETFD, 0);

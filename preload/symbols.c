@@ -40,7 +40,10 @@ EXPORT int bind(int descriptor, const struct sockaddr* address, socklen_t length
   if (!read_address(address, length, &to)) return -1;
   struct weir_call call = {.operation = WEIR_BIND, .port_id = to.nl_pid, .groups = to.nl_groups};
   struct weir_answer answer;
-  return weir_call(session, &call, NULL, 0, &answer, NULL, 0);
+  if (weir_call(session, &call, NULL, 0, &answer, NULL, 0) < 0) return -1;
+  const uint64_t beyond_bind = ~(uint64_t)UINT32_MAX;
+  session->shared->groups = (session->shared->groups & beyond_bind) | to.nl_groups;
+  return 0;
 }
 
 EXPORT int connect(int descriptor, const struct sockaddr* address, socklen_t length) {
@@ -93,6 +96,17 @@ static bool is_local_option(int level, int option) {
   return level == SOL_SOCKET && (option == SO_RCVTIMEO || option == SO_SNDTIMEO);
 }
 
+static void note_netlink_option(struct weir_session* session, int option, const void* value) {
+  struct weir_shared* shared = session->shared;
+  int number;
+  memcpy(&number, value, sizeof number);
+  const uint64_t group = number > 0 && number <= 64 ? (uint64_t)1 << (number - 1) : 0;
+  if (option == NETLINK_PKTINFO) shared->wants_pktinfo = number != 0;
+  if (option == NETLINK_NO_ENOBUFS) shared->ignores_overruns = number != 0;
+  if (option == NETLINK_ADD_MEMBERSHIP) atomic_fetch_or(&shared->groups, group);
+  if (option == NETLINK_DROP_MEMBERSHIP) atomic_fetch_and(&shared->groups, ~group);
+}
+
 EXPORT int setsockopt(int descriptor, int level, int option, const void* value, socklen_t length) {
   struct weir_session* session = weir_find(descriptor);
   if (!session || is_local_option(level, option)) {
@@ -112,11 +126,8 @@ EXPORT int setsockopt(int descriptor, int level, int option, const void* value, 
       .operation = WEIR_SETSOCKOPT, .a = (uint32_t)level, .b = (uint32_t)option};
   struct weir_answer answer;
   if (weir_call(session, &call, &part, 1, &answer, NULL, 0) < 0) return -1;
-  if (level == SOL_NETLINK && option == NETLINK_PKTINFO && length >= sizeof(int)) {
-    int wanted;
-    memcpy(&wanted, value, sizeof wanted);
-    session->shared->wants_pktinfo = wanted != 0;
-  }
+  if (level == SOL_NETLINK && length >= sizeof(int)) note_netlink_option(session, option, value);
+  weir_note_option(session, level, option, part.iov_base, part.iov_len);
   return 0;
 }
 
@@ -273,6 +284,13 @@ EXPORT ssize_t __recvfrom_chk(int descriptor, void* out, size_t room, size_t siz
 EXPORT ssize_t __read_chk(int descriptor, void* out, size_t room, size_t size) {
   if (room > size) __builtin_trap();
   return read(descriptor, out, room);
+}
+
+EXPORT int epoll_ctl(int epoll, int operation, int descriptor, struct epoll_event* event) {
+  const int result = WEIR_REAL(epoll_ctl)(epoll, operation, descriptor, event);
+  struct weir_session* session = weir_find(descriptor);
+  if (result == 0 && session) weir_note_watch(session, epoll, operation, descriptor, event);
+  return result;
 }
 
 EXPORT int close(int descriptor) {

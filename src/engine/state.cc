@@ -125,13 +125,17 @@ Result<void> State::open_connections() {
       notes_.push_back(name + " is of another boot: starting without connections");
       return {};  // The arena empties it.
     case Origin::other_layout:
-      notes_.push_back(name + " was written by another version of weir, which lays connections out "
-                              "differently: starting without them; it is kept as " + name +
+      notes_.push_back(name +
+                       " was written by another version of weir, which lays connections out "
+                       "differently: starting without them; it is kept as " +
+                       name +
                        ".old (that version, started on it again in this boot, goes on with them)");
       break;
     case Origin::foreign:
-      notes_.push_back(name + " is damaged or no connection table: starting without connections; "
-                              "it is kept as " + name + ".old");
+      notes_.push_back(name +
+                       " is damaged or no connection table: starting without connections; "
+                       "it is kept as " +
+                       name + ".old");
       break;
   }
   for (const char* each : {"connections", "extensions", "expectations"}) {
@@ -148,9 +152,7 @@ Result<void> State::open_connections() {
 
 Result<std::optional<netlink::Buffer>> State::read_rules() const {
   const std::string name = path("rules");
-  const auto damaged = [&name] {
-    return std::unexpected(Error{EINVAL, name + " is damaged"});
-  };
+  const auto damaged = [&name] { return std::unexpected(Error{EINVAL, name + " is damaged"}); };
   const FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file.is_open() && errno == ENOENT) return std::nullopt;
   if (!file.is_open()) return std::unexpected(system_error("cannot open " + name));

@@ -33,14 +33,14 @@ class RulesKeeper final : public control::CommitObserver {
  private:
   const State& state_;
   rules::Ruleset& ruleset_;
-  bool is_behind_ = false;      // Something was committed that isn't saved.
-  bool has_failed_ = false;     // Saving fails, which has been said.
-  Time not_before_{};           // So that saving takes at most its share of the time.
+  bool is_behind_ = false;   // Something was committed that isn't saved.
+  bool has_failed_ = false;  // Saving fails, which has been said.
+  Time not_before_{};        // So that saving takes at most its share of the time.
   Time state_due_{};
 };
 
-/// Makes the ruleset what was saved last. False when nothing was. Errors: a damaged file, rules that
-/// this version doesn't understand; they are kept aside.
+/// Makes the ruleset what was saved last. False when nothing was. Errors: a damaged file, rules
+/// that this version doesn't understand; they are kept aside.
 Result<bool> restore_rules(const State& state, rules::Ruleset& ruleset);
 
 }  // namespace weir::engine

@@ -94,8 +94,9 @@ TEST_F(StateTest, AnotherBootIsForgotten) {
 }
 
 TEST_F(StateTest, DamageIsKeptAside) {
-  for (const char* text : {"x", "something that is no table at all, and longer than a header is: "
-                                "........................................................."}) {
+  for (const char* text : {"x",
+                           "something that is no table at all, and longer than a header is: "
+                           "........................................................."}) {
     leave_connections();
     write(file("connections"), text);
     const auto state = State::open(folder());

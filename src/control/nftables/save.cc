@@ -179,16 +179,14 @@ class Restorer {
 
   Result<void> apply(const netlink::Message& message, nftables::EditHandler handler) {
     const Request request{.message = message, .peer = {}, .port_id = 0, .may_change = true};
-    nftables::Edit edit{.request = request,
-                        .ruleset = ruleset_,
-                        .transaction = transaction_,
-                        .is_restored = true};
+    nftables::Edit edit{
+        .request = request, .ruleset = ruleset_, .transaction = transaction_, .is_restored = true};
     auto done = handler(edit);
     if (done) return done;
-    return std::unexpected(Error{done.error().code, "the saved rules can't be made again: " +
-                                                        done.error().text + " (message " +
-                                                        std::to_string(message.number()) + ": " +
-                                                        std::strerror(done.error().code) + ")"});
+    return std::unexpected(
+        Error{done.error().code, "the saved rules can't be made again: " + done.error().text +
+                                     " (message " + std::to_string(message.number()) + ": " +
+                                     std::strerror(done.error().code) + ")"});
   }
 
   /// The counters that the next message draws from.
@@ -208,8 +206,7 @@ class Restorer {
 }  // namespace
 
 void save_ruleset(rules::Ruleset& ruleset, netlink::Buffer& out) {
-  Header header{.saved_at = ruleset.now().time_since_epoch().count(),
-                .numbers = ruleset.numbers()};
+  Header header{.saved_at = ruleset.now().time_since_epoch().count(), .numbers = ruleset.numbers()};
   const std::size_t at = out.size();
   append(out, header);
   header.records = Saver(ruleset, out).run();

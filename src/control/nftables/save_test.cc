@@ -97,7 +97,8 @@ TEST_P(SavedFile, IsRestoredWithItsHandles) {
   ASSERT_EQ(loaded.status, 0) << loaded.text;
   expect_restored();
   // Handles go on from where they were.
-  const std::string more = "sh -c \"nft -a -e add table ip late '{ chain c { counter; }; }' | grep -v generation\"";
+  const std::string more =
+      "sh -c \"nft -a -e add table ip late '{ chain c { counter; }; }' | grep -v generation\"";
   EXPECT_EQ(after_.run(more).text, before_.run(more).text);
 }
 
@@ -132,7 +133,9 @@ TEST_F(SavedRules, BaseChainsOfOnePriorityKeepTheirOrder) {
 }
 
 TEST_F(SavedRules, StateIsKept) {
-  load("add table inet t { counter n { packets 7 bytes 700 }; quota q { 10 bytes used 10 bytes }; }");
+  load(
+      "add table inet t { counter n { packets 7 bytes 700 }; quota q { 10 bytes used 10 bytes }; "
+      "}");
   load("add chain inet t c; add rule inet t c counter packets 5 bytes 50 counter name n");
   load("add rule inet t c quota over 1 mbytes used 2 kbytes drop");
   load("add set inet t s { type ipv4_addr; size 100; counter; }");

@@ -178,6 +178,7 @@ bool Server::execute(Connection& connection) {
   } else if (connection.session()) {
     answer = call_session(*connection.session(), connection, payload);
     answer.frames_due = connection.session()->frames_due();
+    answer.port_id = connection.session()->port_id();
   } else {
     return false;
   }
