@@ -89,8 +89,8 @@ void set_up_log(const std::string& level) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<Message>('*', is_for_journal)
       .set_pattern(is_for_journal ? "%*" : "%Y-%m-%dT%H:%M:%S.%e %l %*");
-  auto logger = std::make_shared<spdlog::logger>(
-      "weir", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("weir", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_formatter(std::move(formatter));
   spdlog::set_default_logger(std::move(logger));
   set_log_level(level);

@@ -93,10 +93,10 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::open(const ListenAddress& 
   try {
     return std::unique_ptr<MetricsServer>(new MetricsServer(std::make_unique<Server>(name)));
   } catch (const std::exception&) {  // What it says isn't more than this.
-    return std::unexpected(Error{
-        EADDRNOTAVAIL, fmt::format("metrics.listen: can't listen at {}; is the address this "
-                                   "host's, and the port free and above 1023?",
-                                   name)});
+    return std::unexpected(
+        Error{EADDRNOTAVAIL, fmt::format("metrics.listen: can't listen at {}; is the address this "
+                                         "host's, and the port free and above 1023?",
+                                         name)});
   }
 }
 

@@ -87,7 +87,7 @@ void ServiceManager::send(const std::string& message) const {
 }
 
 FileDescriptor inherited_listener() {
-  constexpr int kFirst = 3;         // SD_LISTEN_FDS_START
+  constexpr int kFirst = 3;  // SD_LISTEN_FDS_START
   constexpr std::uint64_t kMost = 64;
   const bool is_ours = is_us(take_number("LISTEN_PID"));
   const auto count = take_number("LISTEN_FDS");

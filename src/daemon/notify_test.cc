@@ -1,16 +1,15 @@
 #include "daemon/notify.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <fcntl.h>
 
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-
 
 namespace weir::daemon {
 namespace {
@@ -26,8 +25,9 @@ class Listener {
     name.copy(address.sun_path, name.size());
     if (name[0] == '@') address.sun_path[0] = 0;
     const auto size = offsetof(sockaddr_un, sun_path) + name.size() + (name[0] != '@');
-    EXPECT_EQ(bind(socket_.get(), reinterpret_cast<sockaddr*>(&address),
-                   static_cast<socklen_t>(size)), 0);
+    EXPECT_EQ(
+        bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), static_cast<socklen_t>(size)),
+        0);
   }
   std::string next() const {
     char buffer[256];
@@ -100,7 +100,9 @@ TEST(InheritedListener, IsTheFirstThatListens) {
     const bool is_closed = fcntl(3, F_GETFD) == -1;
     const bool is_kept_from_children = fcntl(4, F_GETFD) == FD_CLOEXEC;
     _exit(got.get() == 4 && is_closed && is_kept_from_children &&
-                  std::getenv("LISTEN_FDS") == nullptr ? 0 : 1);
+                  std::getenv("LISTEN_FDS") == nullptr
+              ? 0
+              : 1);
   }
   int status = 0;
   waitpid(child, &status, 0);

@@ -1,5 +1,5 @@
-// The configuration file's syntax is toml++'s business, its meaning the table's in settings_keys.cc.
-// All problems are found in one go, each with its line.
+// The configuration file's syntax is toml++'s business, its meaning the table's in
+// settings_keys.cc. All problems are found in one go, each with its line.
 //
 // toml++ 3.3 takes for granted, in many places, what it should check of its input, and what it then
 // does is undefined where assertions are off and an abort where they are on. Here its assertions
@@ -99,7 +99,8 @@ class Reader {
       } else if (key != keys.end()) {
         set(*key, settings_, *node, full);
       } else if (is_section(full)) {
-        if (const toml::table* const inner = table_of(*node, full)) read_section(*inner, full + ".");
+        if (const toml::table* const inner = table_of(*node, full))
+          read_section(*inner, full + ".");
       } else {
         unknown(*node, full, name, members_of(prefix));
       }

@@ -16,6 +16,11 @@ std::string shown(const std::string& text) {
   return text.empty() ? "none" : fmt::format("\"{}\"", text);
 }
 
+template <auto kMember, typename T>
+void copy_member(const T& from, T& to) {
+  to.*kMember = from.*kMember;
+}
+
 template <auto kMember, typename T = Settings>
 Key<T> text(std::string_view name, std::string expects, Applies applies) {
   return {.name = name,
@@ -29,7 +34,8 @@ Key<T> text(std::string_view name, std::string expects, Applies applies) {
                 to.*kMember = *given;
                 return true;
               },
-          .show = [](const T& from) { return shown(from.*kMember); }};
+          .show = [](const T& from) { return shown(from.*kMember); },
+          .copy = copy_member<kMember, T>};
 }
 
 /// One of `kKnown`: a string, or an enumeration whose numbers are the places in it.
@@ -62,7 +68,8 @@ Key<T> choice(std::string_view name, Applies applies) {
                 } else {
                   return shown(from.*kMember);
                 }
-              }};
+              },
+          .copy = copy_member<kMember, T>};
 }
 
 template <auto kMember, std::uint64_t kLeast, std::uint64_t kMost>
@@ -81,7 +88,8 @@ Key<Settings> number(std::string_view name, Applies applies) {
                 to.*kMember = static_cast<Member>(*given);
                 return true;
               },
-          .show = [](const Settings& from) { return fmt::format("{}", from.*kMember); }};
+          .show = [](const Settings& from) { return fmt::format("{}", from.*kMember); },
+          .copy = copy_member<kMember, Settings>};
 }
 
 bool is_principal(std::string_view name) {
@@ -109,7 +117,8 @@ Key<Settings> principals(std::string_view name, Applies applies) {
               [](const Settings& from) {
                 if ((from.*kMember).empty()) return std::string("none");
                 return fmt::format("[\"{}\"]", fmt::join(from.*kMember, "\", \""));
-              }};
+              },
+          .copy = copy_member<kMember, Settings>};
 }
 
 /// How many letters must change, come or go to make one of the other; two neighbours that have

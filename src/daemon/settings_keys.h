@@ -28,8 +28,9 @@ struct Key {
   std::string_view name;  // "conntrack.max"; within [ports.NAME] "device".
   std::string expects;    // "a number from 1 to 64"
   Applies applies = Applies::at_restart;
-  bool (*set)(T&, const Value&) = nullptr;   // False: not as `expects` says.
-  std::string (*show)(const T&) = nullptr;   // As the file would say it; "none" for nothing.
+  bool (*set)(T&, const Value&) = nullptr;  // False: not as `expects` says.
+  std::string (*show)(const T&) = nullptr;  // As the file would say it; "none" for nothing.
+  void (*copy)(const T& from, T& to) = nullptr;
 };
 
 /// All keys but those of [ports.NAME] and [sysctl], in the order of the documentation.

@@ -67,15 +67,15 @@ TEST(SettingsKeys, TheDocumentHasEachKnob) {
   conntrack::Sysctl standard;
   for (const conntrack::SysctlName& knob : conntrack::sysctl_names()) {
     if (knob.is_read_only) continue;
-    const std::string row =
-        fmt::format("| `{}` | {} |", knob.name, knob.knob(standard).get());
+    const std::string row = fmt::format("| `{}` | {} |", knob.name, knob.knob(standard).get());
     EXPECT_NE(document.find("\n" + row), std::string::npos) << "missing row: " << row;
   }
 }
 
 TEST(SettingsKeys, TheExampleCanBeRead) {
   Settings settings;
-  const auto read = parse_config(project_file("examples/weir.toml"), "examples/weir.toml", settings);
+  const auto read =
+      parse_config(project_file("examples/weir.toml"), "examples/weir.toml", settings);
   EXPECT_TRUE(read) << read.error().text;
   const auto checked = check(settings);
   EXPECT_TRUE(checked) << checked.error().text;

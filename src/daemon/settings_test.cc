@@ -52,8 +52,7 @@ TEST(Settings, ReadsWhatIsGiven) {
 }
 
 TEST(Settings, NamesTheNearestKeyAndTheLine) {
-  EXPECT_EQ(problems_of("worker = 1\n"),
-            "weir.toml:1: unknown key worker; did you mean workers?");
+  EXPECT_EQ(problems_of("worker = 1\n"), "weir.toml:1: unknown key worker; did you mean workers?");
   EXPECT_EQ(problems_of("\n[log]\nlevle = \"info\"\n"),
             "weir.toml:3: unknown key log.levle; did you mean level?");
   EXPECT_EQ(problems_of("[ports.lan]\ndevice = \"e\"\ndirver = \"auto\"\n"),
@@ -66,8 +65,7 @@ TEST(Settings, NamesTheNearestKeyAndTheLine) {
 
 TEST(Settings, SaysWhatIsExpected) {
   EXPECT_EQ(problems_of("workers = 0\n"), "weir.toml:1: workers must be a number from 1 to 64");
-  EXPECT_EQ(problems_of("workers = \"2\"\n"),
-            "weir.toml:1: workers must be a number from 1 to 64");
+  EXPECT_EQ(problems_of("workers = \"2\"\n"), "weir.toml:1: workers must be a number from 1 to 64");
   EXPECT_EQ(problems_of("fail_policy = \"ajar\"\n"),
             "weir.toml:1: fail_policy must be one of \"closed\", \"open\"");
   EXPECT_EQ(problems_of("access.readers = [\"adm\"]\n"),
@@ -85,9 +83,8 @@ TEST(Settings, SaysWhatIsExpected) {
 
 TEST(Settings, FindsAllProblemsAtOnceAndReadsNothing) {
   Settings settings;
-  const auto read =
-      read_text("state = \"/tmp/x\"\nworkers = 65\n[log]\nlevel = \"loud\"\ncolour = true\n",
-                settings);
+  const auto read = read_text(
+      "state = \"/tmp/x\"\nworkers = 65\n[log]\nlevel = \"loud\"\ncolour = true\n", settings);
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().text,
             "weir.toml:2: workers must be a number from 1 to 64\n"
@@ -121,15 +118,18 @@ TEST(Settings, MalformedFilesAreErrorsWithALine) {
 
 TEST(Settings, CheckFindsWhatIsThereTwice) {
   Settings settings;
-  ASSERT_TRUE(read_text("[ports.lan]\ndevice = \"eth1\"\n[ports.wan]\ndevice = \"eth1\"\n"
-                        "[ports.dmz]\ndevice = \"a-name-that-is-too-long\"\n",
-                        settings));
+  ASSERT_TRUE(
+      read_text("[ports.lan]\ndevice = \"eth1\"\n[ports.wan]\ndevice = \"eth1\"\n"
+                "[ports.dmz]\ndevice = \"a-name-that-is-too-long\"\n",
+                settings));
   settings.metrics_listen = "localhost:1";
   const auto checked = check(settings);
   ASSERT_FALSE(checked);
-  EXPECT_THAT(checked.error().text, HasSubstr("weir.toml:3: device eth1 is in two ports, lan and wan"));
+  EXPECT_THAT(checked.error().text,
+              HasSubstr("weir.toml:3: device eth1 is in two ports, lan and wan"));
   EXPECT_THAT(checked.error().text, HasSubstr("weir.toml:5: port dmz: device a-name-that-is"));
-  EXPECT_THAT(checked.error().text, HasSubstr("metrics.listen \"localhost:1\" must be ADDRESS:PORT"));
+  EXPECT_THAT(checked.error().text,
+              HasSubstr("metrics.listen \"localhost:1\" must be ADDRESS:PORT"));
 }
 
 TEST(Settings, ParsesListenAddresses) {
