@@ -190,7 +190,7 @@ std::uint64_t XdpSocket::take_missed() {
   xdp_statistics now{};
   socklen_t length = sizeof now;
   if (getsockopt(fd(), SOL_XDP, XDP_STATISTICS, &now, &length) != 0) return 0;
-  const std::uint64_t lost = now.rx_dropped + now.rx_ring_full + now.rx_fill_ring_empty_descs;
+  const std::uint64_t lost = now.rx_dropped + now.rx_ring_full;
   const std::uint64_t since = lost + missed_ - reported_;
   reported_ = lost + missed_;
   return since;
