@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 .DEFAULT_GOAL := build
 
-.PHONY: build demo test test-all bench lint format fuzz install clean setup-build setup-demo setup-test setup-lint
+.PHONY: build demo test test-all bench lint format fuzz install package clean setup-build setup-demo setup-test setup-lint
 
 setup-build:
 	@scripts/setup build
@@ -51,7 +51,11 @@ format: setup-lint
 
 ## install: into PREFIX (default /usr/local)
 install: build
-	@cmake --install build --prefix $(PREFIX)
+	@cmake --install build --prefix $(PREFIX) --component program
+
+## package: a Debian package, build/weir_VERSION_ARCHITECTURE.deb
+package: build
+	@cd build && cpack -G DEB
 
 clean:
 	@rm -rf build build-*
