@@ -1,16 +1,14 @@
 #include "daemon/gateway.h"
 
 #include <fmt/format.h>
-#include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <spdlog/spdlog.h>
 
 #include <cerrno>
 #include <filesystem>
 #include <utility>
 
-#include "engine/rules_loader.h"
+#include "daemon/access.h"
 
 namespace weir::daemon {
 namespace {
@@ -18,30 +16,14 @@ namespace {
 constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kServeWait = std::chrono::milliseconds(20);
 
-/// "user:NAME" and "group:NAME" as numbers.
-Result<control::Principals> resolve_principals(const std::vector<std::string>& names) {
-  control::Principals principals;
-  for (const std::string& name : names) {
-    const std::size_t colon = name.find(':');
-    const std::string kind = name.substr(0, colon);
-    const std::string who = colon == std::string::npos ? "" : name.substr(colon + 1);
-    if (const passwd* user = kind == "user" ? getpwnam(who.c_str()) : nullptr) {
-      principals.uids.push_back(user->pw_uid);
-    } else if (const group* group = kind == "group" ? getgrnam(who.c_str()) : nullptr) {
-      principals.gids.push_back(group->gr_gid);
-    } else {
-      return std::unexpected(
-          Error{EINVAL, "access: " + name + " is no user:NAME or group:NAME that exists"});
-    }
-  }
-  return principals;
-}
-
 }  // namespace
 
-Result<std::unique_ptr<Gateway>> Gateway::open(const Settings& settings) {
-  std::unique_ptr<Gateway> gateway(new Gateway(settings));
+Result<std::unique_ptr<Gateway>> Gateway::open(const Settings& settings, const Separation& parts) {
+  std::unique_ptr<Gateway> gateway(new Gateway(settings, parts));
   if (auto opened = gateway->open_control(); !opened) return std::unexpected(opened.error());
+  const auto confined = parts.confine();
+  if (!confined) return std::unexpected(confined.error());
+  spdlog::info("the engine runs as {}", *confined);
   if (auto opened = gateway->open_ports(); !opened) return std::unexpected(opened.error());
   if (auto started = gateway->start_workers(); !started) return std::unexpected(started.error());
   return gateway;
@@ -49,15 +31,17 @@ Result<std::unique_ptr<Gateway>> Gateway::open(const Settings& settings) {
 
 Gateway::~Gateway() {
   threads_.clear();
+  // While nothing else can have taken the socket's place.
+  parts_.host().finish({.has_failed = !has_started_, .owns_socket = control_ != nullptr});
   control_.reset();
   engine_.reset();  // Workers give their packets back before the queues go.
 }
 
 Result<void> Gateway::open_control() {
-  auto readers = resolve_principals(settings_.readers);
-  if (!readers) return std::unexpected(readers.error());
-  auto changers = resolve_principals(settings_.changers);
-  if (!changers) return std::unexpected(changers.error());
+  auto access = access_policy(settings_, parts_);
+  if (!access) return std::unexpected(access.error());
+  const auto file = socket_file(settings_, parts_.identity());
+  if (!file) return std::unexpected(file.error());
 
   engine::Options options;
   options.workers = settings_.workers;
@@ -73,26 +57,32 @@ Result<void> Gateway::open_control() {
   std::filesystem::create_directories(std::filesystem::path(settings_.socket).parent_path(), error);
   auto control = engine::ControlPlane::open(
       *engine_,
-      {.socket_path = settings_.socket, .access = {.readers = *readers, .changers = *changers}},
+      {.socket_path = settings_.socket, .socket_file = *file, .access = std::move(*access)},
       boot_time);
   if (!control) return std::unexpected(control.error());
   control_ = std::move(*control);
 
-  auto mirror = routing::Mirror::open(engine_->routing(), engine_->neighbours(), this);
+  auto mirror =
+      routing::Mirror::open(engine_->routing(), engine_->neighbours(), this, &parts_.host());
   if (!mirror) return std::unexpected(mirror.error());
   mirror_ = std::move(*mirror);
   if (auto watched = control_->server().watch(mirror_->fd(), *this); !watched) return watched;
+  if (auto watched = control_->server().watch(parts_.host().fd(), host_watcher_); !watched)
+    return watched;
   return control_->server().watch(engine_->neighbours().question_fd(),
                                   *this);  // turn() takes the questions.
 }
 
 Result<void> Gateway::open_ports() {
   for (const PortSettings& port : settings_.ports) {
-    auto device = Device::open(port, settings_.workers);
+    const auto number = static_cast<std::uint16_t>(devices_.size());
+    auto device = Device::open(parts_.host(), number, port);
     if (!device) return std::unexpected(device.error());
     engine_->add_port(
         {.name = port.name, .ifindex = (*device)->ifindex(), .queues = (*device)->queues()});
-    spdlog::info("port {}: device {} by af_packet", port.name, port.device);
+    const io::Choice& choice = (*device)->choice();
+    spdlog::info("port {}: device {} by {} ({})", port.name, port.device,
+                 io::name_of(choice.driver), choice.why);
     devices_.push_back(std::move(*device));
   }
   return {};
@@ -118,17 +108,23 @@ Result<void> Gateway::load_rules() {
     spdlog::info("no rules yet: nothing is forwarded until `weir exec -- nft -f FILE` loads some");
     return {};
   }
-  if (auto loaded = engine::load_rules(settings_.socket, settings_.rules, [this] { turn(); });
-      !loaded)
-    return loaded;
-  engine_->open();
+  const auto file = parts_.host().open_file(HostFile::rules);
+  if (!file) return std::unexpected(Error{file.error().code, "ruleset " + file.error().text});
+  auto loaded = parts_.loader().load(*file, settings_.rules, [this] { turn(); });
+  if (!loaded) return loaded;
+  open_gate();
   spdlog::info("rules of {} loaded; forwarding", settings_.rules);
   return {};
 }
 
 Result<void> Gateway::run(int stop_fd) {
+  has_started_ = true;
   pollfd stop{.fd = stop_fd, .events = POLLIN, .revents = 0};
-  while (poll(&stop, 1, 0) == 0) turn();
+  while (poll(&stop, 1, 0) == 0) {
+    turn();
+    if (host_watcher_.is_dead)
+      return std::unexpected(Error{EPIPE, "the privileged process has died: stopping"});
+  }
   spdlog::info("stopping");
   return {};
 }
@@ -148,8 +144,16 @@ void Gateway::turn() {
 void Gateway::open_gate_when_loaded() {
   if (engine_->is_open() || !settings_.rules.empty()) return;
   if (engine_->rules().generation() == first_generation_) return;
-  engine_->open();
+  open_gate();
   spdlog::info("rules loaded; forwarding");
+}
+
+/// From the first beat on the kernel leaves the packets to us, where it had them (`fail_policy`).
+void Gateway::open_gate() {
+  if (const Heartbeat heartbeat = parts_.host().heartbeat(); heartbeat.is_heard()) {
+    for (const auto& thread : threads_) thread->beat_with(heartbeat);
+  }
+  engine_->open();
 }
 
 void Gateway::on_readable() {
@@ -190,11 +194,12 @@ void Gateway::neighbour_changed(const routing::NeighbourKey&, const routing::Nei
 
 void Gateway::close_port(std::uint16_t port) {
   give_queues(port, std::vector<pipeline::PortQueues>(engine_->workers()));
+  parts_.host().close_port(port);
   devices_[port].reset();
 }
 
 void Gateway::reopen_port(std::uint16_t port) {
-  auto device = Device::open(settings_.ports[port], settings_.workers);
+  auto device = Device::open(parts_.host(), port, settings_.ports[port]);
   if (!device) {
     spdlog::error("port {}: {}", settings_.ports[port].name, device.error().text);
     return;

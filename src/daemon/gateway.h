@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "daemon/device.h"
 #include "daemon/log.h"
+#include "daemon/separation.h"
 #include "daemon/settings.h"
 #include "daemon/worker_thread.h"
 #include "engine/control_plane.h"
@@ -17,28 +18,37 @@
 namespace weir::daemon {
 
 /// A running engine on a host: its devices, its threads, the mirror of the kernel's tables, and the
-/// nfnetlink server. The thread that calls run() is the control thread.
+/// nfnetlink server. The thread that calls run() is the control thread. open() gives up the
+/// process's privileges half-way (Separation::confine).
 class Gateway final : private routing::MirrorListener, private control::Watcher {
  public:
   /// Opens everything but lets nothing through yet. What was opened is given back when this fails.
-  static Result<std::unique_ptr<Gateway>> open(const Settings& settings);
+  static Result<std::unique_ptr<Gateway>> open(const Settings& settings, const Separation& parts);
   ~Gateway() override;
 
   /// Loads settings.rules, if there is such a file, and opens the gate. Without a file the gate
   /// opens with the first rules that come over the socket.
   Result<void> load_rules();
 
-  /// Serves until `stop_fd` (a signalfd) becomes readable.
+  /// Serves until `stop_fd` (a signalfd) becomes readable. Errors: EPIPE when the privileged
+  /// process has died.
   Result<void> run(int stop_fd);
 
  private:
-  explicit Gateway(const Settings& settings) : settings_(settings) {}
+  /// The privileged process's end of the socketpair: readable when it has died.
+  struct HostWatcher final : control::Watcher {
+    void on_readable() override { is_dead = true; }
+    bool is_dead = false;
+  };
+
+  Gateway(const Settings& settings, const Separation& parts) : settings_(settings), parts_(parts) {}
 
   Result<void> open_control();
   Result<void> open_ports();
   Result<void> start_workers();
   void turn();
   void open_gate_when_loaded();
+  void open_gate();
 
   void close_port(std::uint16_t port);
   void reopen_port(std::uint16_t port);
@@ -54,6 +64,9 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   void on_readable() override;
 
   const Settings settings_;
+  const Separation& parts_;
+  HostWatcher host_watcher_;
+  bool has_started_ = false;
   RuleLog rule_log_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::ControlPlane> control_;

@@ -15,11 +15,10 @@ namespace {
 
 constexpr std::size_t kHeartbeatBytes = sizeof(std::uint64_t);
 
-/// Sends a request and waits for its reply, whose descriptors are put into `descriptors`.
-Result<HostReply> call(int socket, const HostRequest& request,
-                       std::vector<FileDescriptor>& descriptors) {
+/// Sends a request and waits for its reply, whose descriptors are put into `handles`.
+Result<HostReply> call(int socket, const HostRequest& request, Handles& handles) {
   const bool is_sent = send_request(socket, request);
-  const auto reply = is_sent ? receive_reply(socket, descriptors) : std::nullopt;
+  const auto reply = is_sent ? receive_reply(socket, handles) : std::nullopt;
   if (!reply) return std::unexpected(Error{EPIPE, "the privileged process has died"});
   if (reply->error != 0) return std::unexpected(Error{reply->error, reply->text.data()});
   return *reply;
@@ -36,38 +35,26 @@ Result<std::unique_ptr<Host>> Host::start(const HostOptions& options) {
   return std::unique_ptr<Host>(new Host(std::move((*ends)[0]), pid));
 }
 
-Host::~Host() { finish(); }
+Host::~Host() { finish({.has_failed = true}); }
 
 Result<PortHandles> Host::open_port(std::uint16_t port, const std::string& device) {
   HostRequest request{.call = HostCall::open_port, .port = port};
   put_text(request.device, device);
-  std::vector<FileDescriptor> descriptors;
-  const auto reply = call(socket_.get(), request, descriptors);
+  Handles handles;
+  const auto reply = call(socket_.get(), request, handles);
   if (!reply) return std::unexpected(reply.error());
-
-  PortHandles opened{.ifindex = reply->ifindex,
-                     .tap_ifindex = reply->tap_ifindex,
-                     .driver = reply->driver.data(),
-                     .is_native = reply->is_native != 0,
-                     .handles = {}};
-  auto next = descriptors.begin();
-  for (std::size_t kind = 0; kind < kHandleKinds; ++kind) {
-    for (std::uint8_t i = 0; i < reply->counts[kind]; ++i)
-      opened.handles[kind].push_back(std::move(*next++));
-  }
-  auto& maps = opened.of(HandleKind::heartbeat);
-  if (!heartbeat_.is_heard() && !maps.empty()) {
+  if (const auto& maps = of(handles, HandleKind::heartbeat);
+      !heartbeat_.is_heard() && !maps.empty()) {
     auto mapped = io::FdMapping::map(maps[0].get(), 0, kHeartbeatBytes, "mapping the heartbeat");
     if (!mapped) return std::unexpected(mapped.error());
     beats_ = std::move(*mapped);
     heartbeat_ = Heartbeat(reinterpret_cast<std::uint64_t*>(beats_.data()));
   }
-  maps.clear();
-  return opened;
+  return read_port(*reply, std::move(handles));
 }
 
 void Host::close_port(std::uint16_t port) {
-  std::vector<FileDescriptor> none;
+  Handles none;
   [[maybe_unused]] const auto closed =
       call(socket_.get(), {.call = HostCall::close_port, .port = port}, none);
 }
@@ -82,26 +69,27 @@ void Host::ask_neighbour(const routing::NeighbourKey& key) {
 }
 
 Result<FileDescriptor> Host::open_file(HostFile file) {
-  std::vector<FileDescriptor> descriptors;
-  const auto reply =
-      call(socket_.get(), {.call = HostCall::open_file, .file = static_cast<std::uint8_t>(file)},
-           descriptors);
+  Handles handles;
+  const HostRequest request{.call = HostCall::open_file, .file = static_cast<std::uint8_t>(file)};
+  const auto reply = call(socket_.get(), request, handles);
   if (!reply) return std::unexpected(reply.error());
-  if (descriptors.size() != 1) return std::unexpected(Error{EPROTO, "no file came"});
-  return std::move(descriptors[0]);
+  auto& files = of(handles, HandleKind::file);
+  if (files.size() != 1) return std::unexpected(Error{EPROTO, "no file came"});
+  return std::move(files[0]);
 }
 
 Result<void> Host::reload() {
-  std::vector<FileDescriptor> none;
+  Handles none;
   const auto reply = call(socket_.get(), {.call = HostCall::reload}, none);
   if (!reply) return std::unexpected(reply.error());
   return {};
 }
 
-bool Host::finish(bool has_failed) {
+bool Host::finish(const End& end) {
   if (!socket_.is_open()) return true;
-  std::vector<FileDescriptor> none;
-  const HostRequest request{.call = HostCall::finish, .has_failed = has_failed};
+  Handles none;
+  const HostRequest request{
+      .call = HostCall::finish, .has_failed = end.has_failed, .owns_socket = end.owns_socket};
   const bool is_done = call(socket_.get(), request, none).has_value();
   socket_ = {};
   while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {

@@ -2,7 +2,6 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -15,37 +14,17 @@
 #include "daemon/heartbeat.h"
 #include "daemon/settings.h"
 #include "io/fd_mapping.h"
+#include "io/wire_port.h"
 #include "routing/mirror.h"
 
 namespace weir::daemon {
 
-/// What an open port is made of (io/af_packet.h, host_tap.h, af_xdp.h). The numbers go over the
-/// socketpair; add at the end.
-enum class HandleKind : std::uint8_t {
-  packet,    // AF_PACKET sockets, bound, with filter and receive ring.
-  tap,       // Queues of the port's TAP.
-  xdp_link,  // What follows: see io::XdpDescriptors.
-  xdp_program,
-  xdp_socket,
-  live_slots,
-  live_control,
-  sender,
-  heartbeat,  // The map of the Heartbeat; Host keeps it.
-};
-inline constexpr std::size_t kHandleKinds = 9;
-
 /// An open port: descriptors that only privileges could make. The engine owns them; the tc programs
 /// that keep the kernel off the port stay with the privileged process until close_port().
 struct PortHandles {
-  std::uint32_t ifindex = 0;
+  io::WirePort wire;
   std::uint32_t tap_ifindex = 0;
-  std::string driver;      // What "auto" has come to.
-  bool is_native = false;  // With af_xdp: not the generic mode.
-  std::array<std::vector<FileDescriptor>, kHandleKinds> handles;
-
-  std::vector<FileDescriptor>& of(HandleKind kind) {
-    return handles[static_cast<std::size_t>(kind)];
-  }
+  std::vector<FileDescriptor> taps;  // Queues of the port's TAP, one for each worker.
 };
 
 /// A file that was named when weir started, and that perhaps only root may read.
@@ -96,10 +75,12 @@ class Host final : public routing::NeighbourAsker {
   /// it may open. Errors: what is wrong with it; then nothing has changed.
   Result<void> reload();
 
-  /// Undoes everything, removes the socket's file, and ends the privileged process. A start that
-  /// has failed leaves closed what a dead engine had left closed. False when the process had died
-  /// before.
-  bool finish(bool has_failed = false);
+  struct End {
+    bool has_failed = false;   // The start has: what a dead engine left closed stays closed.
+    bool owns_socket = false;  // The socket's file is ours to remove.
+  };
+  /// Undoes everything and ends the privileged process. False when that had died before.
+  bool finish(const End& end);
 
   /// Readable when the privileged process has died.
   int fd() const { return socket_.get(); }

@@ -1,11 +1,5 @@
 #include "daemon/host_ports.h"
 
-#include <fcntl.h>
-#include <net/if.h>
-
-#include <cerrno>
-
-#include "io/af_packet.h"
 #include "io/host_tap.h"
 
 namespace weir::daemon {
@@ -14,31 +8,21 @@ namespace {
 Result<HostPort> open_device(const HostPortOptions& options) {
   const PortSettings& port = options.settings;
   HostPort opened;
-  PortHandles& handles = opened.handles;
-  handles.ifindex = if_nametoindex(port.device.c_str());
-  if (handles.ifindex == 0) {
-    return std::unexpected(
-        Error{ENODEV, "there is no device " + port.device + "; `ip link` lists them"});
-  }
-  auto sockets = io::open_packet_sockets(
-      {.device = port.device, .ifindex = handles.ifindex, .queues = options.workers});
-  if (!sockets) return std::unexpected(sockets.error());
-  handles.of(HandleKind::packet) = std::move(*sockets);
-  handles.driver = "af_packet";
+  auto wire = io::open_wire_port({.device = port.device,
+                                  .workers = options.workers,
+                                  .wish = {.driver = port.driver, .tx = port.tx}});
+  if (!wire) return std::unexpected(wire.error());
+  const std::uint32_t ifindex = wire->ifindex;
+  opened.handles.wire = std::move(*wire);
 
-  auto tap = io::open_host_tap(handles.ifindex, options.workers, options.takes_over);
+  auto tap = io::open_host_tap(ifindex, options.workers, options.takes_over);
   if (!tap) return std::unexpected(tap.error());
-  handles.tap_ifindex = tap->ifindex;
-  handles.of(HandleKind::tap) = std::move(tap->queues);
+  opened.handles.tap_ifindex = tap->ifindex;
+  opened.handles.taps = std::move(tap->queues);
 
-  if (options.fails_open) {
-    FileDescriptor map(fcntl(options.heartbeat, F_DUPFD_CLOEXEC, 0));
-    if (!map.is_open()) return std::unexpected(system_error("the heartbeat"));
-    handles.of(HandleKind::heartbeat).push_back(std::move(map));
-  }
   auto hooks = io::HostHooks::attach({.port = port.device,
-                                      .port_ifindex = handles.ifindex,
-                                      .tap_ifindex = handles.tap_ifindex,
+                                      .port_ifindex = ifindex,
+                                      .tap_ifindex = tap->ifindex,
                                       .heartbeat = options.heartbeat,
                                       .fails_open = options.fails_open});
   if (!hooks) return std::unexpected(hooks.error());
@@ -50,9 +34,7 @@ Result<HostPort> open_device(const HostPortOptions& options) {
 
 Result<HostPort> open_host_port(const HostPortOptions& options) {
   auto opened = open_device(options);
-  if (!opened) {
-    opened.error().text = "port " + options.settings.name + ": " + opened.error().text;
-  }
+  if (!opened) opened.error().text = "port " + options.settings.name + ": " + opened.error().text;
   return opened;
 }
 

@@ -92,7 +92,13 @@ bool send_request(int socket, const HostRequest& request, bool waits) {
   return send_message(socket, as_bytes(request), {}, waits ? 0 : MSG_DONTWAIT);
 }
 
-bool send_reply(int socket, const HostReply& reply, std::span<const int> descriptors) {
+bool send_reply(int socket, HostReply reply, const Handles& handles) {
+  std::vector<int> numbers;
+  for (std::size_t kind = 0; kind < kHandleKinds; ++kind) {
+    reply.counts[kind] = static_cast<std::uint8_t>(handles[kind].size());
+    for (const FileDescriptor& each : handles[kind]) numbers.push_back(each.get());
+  }
+  const std::span<const int> descriptors = numbers;
   const auto first = descriptors.first(std::min(descriptors.size(), kDescriptorsAtOnce));
   if (!send_message(socket, as_bytes(reply), first)) return false;
   constexpr std::uint8_t kMore[1] = {0};
@@ -114,8 +120,9 @@ std::optional<HostRequest> receive_request(int socket) {
   return request;
 }
 
-std::optional<HostReply> receive_reply(int socket, std::vector<FileDescriptor>& descriptors) {
+std::optional<HostReply> receive_reply(int socket, Handles& handles) {
   HostReply reply;
+  std::vector<FileDescriptor> descriptors;
   const auto got =
       receive_message(socket, {reinterpret_cast<std::uint8_t*>(&reply), sizeof reply}, descriptors);
   if (got != sizeof reply) return std::nullopt;
@@ -126,9 +133,72 @@ std::optional<HostReply> receive_reply(int socket, std::vector<FileDescriptor>& 
       return std::nullopt;
   }
   if (descriptors.size() != count_of(reply)) return std::nullopt;
-  end_text(reply.driver);
+  auto next = descriptors.begin();
+  for (std::size_t kind = 0; kind < kHandleKinds; ++kind) {
+    for (std::uint8_t i = 0; i < reply.counts[kind]; ++i)
+      handles[kind].push_back(std::move(*next++));
+  }
   end_text(reply.text);
+  end_text(reply.more);
   return reply;
+}
+
+HostReply describe_port(PortHandles port, Handles& handles) {
+  HostReply reply{.ifindex = port.wire.ifindex,
+                  .tap_ifindex = port.tap_ifindex,
+                  .driver = static_cast<std::uint8_t>(port.wire.choice.driver),
+                  .transmit = static_cast<std::uint8_t>(port.wire.choice.transmit)};
+  put_text(reply.text, port.wire.choice.why);
+  put_text(reply.more, port.wire.choice.transmit_why);
+  of(handles, HandleKind::packet) = std::move(port.wire.packet_sockets);
+  of(handles, HandleKind::tap) = std::move(port.taps);
+  if (!port.wire.xdp) return reply;
+
+  io::XdpDescriptors& xdp = *port.wire.xdp;
+  reply.is_native = xdp.is_native;
+  const auto put = [&](HandleKind kind, FileDescriptor& each) {
+    if (each.is_open()) of(handles, kind).push_back(std::move(each));
+  };
+  put(HandleKind::xdp_link, xdp.link);
+  put(HandleKind::xdp_program, xdp.program);
+  put(HandleKind::live_slots, xdp.live_slots);
+  put(HandleKind::live_control, xdp.live_control);
+  of(handles, HandleKind::xdp_socket) = std::move(xdp.sockets);
+  of(handles, HandleKind::sender) = std::move(xdp.senders);
+  return reply;
+}
+
+Result<PortHandles> read_port(const HostReply& reply, Handles handles) {
+  if (reply.driver > static_cast<std::uint8_t>(io::Driver::af_xdp) ||
+      reply.transmit > static_cast<std::uint8_t>(io::Transmit::live) ||
+      of(handles, HandleKind::tap).empty())
+    return std::unexpected(Error{EPROTO, "the privileged process has said something unexpected"});
+  const std::size_t workers = of(handles, HandleKind::tap).size();
+  PortHandles port{.wire = {.ifindex = reply.ifindex,
+                            .choice = {.driver = static_cast<io::Driver>(reply.driver),
+                                       .transmit = static_cast<io::Transmit>(reply.transmit),
+                                       .why = reply.text.data(),
+                                       .transmit_why = reply.more.data()},
+                            .packet_sockets = std::move(of(handles, HandleKind::packet)),
+                            .xdp = {}},
+                   .tap_ifindex = reply.tap_ifindex,
+                   .taps = std::move(of(handles, HandleKind::tap))};
+  if (port.wire.choice.driver != io::Driver::af_xdp) return port;
+
+  const auto take = [&](HandleKind kind) {
+    auto& found = of(handles, kind);
+    return found.empty() ? FileDescriptor() : std::move(found[0]);
+  };
+  port.wire.xdp = io::XdpDescriptors{.ifindex = reply.ifindex,
+                                     .workers = static_cast<std::uint32_t>(workers),
+                                     .is_native = reply.is_native != 0,
+                                     .link = take(HandleKind::xdp_link),
+                                     .program = take(HandleKind::xdp_program),
+                                     .sockets = std::move(of(handles, HandleKind::xdp_socket)),
+                                     .live_slots = take(HandleKind::live_slots),
+                                     .live_control = take(HandleKind::live_control),
+                                     .senders = std::move(of(handles, HandleKind::sender))};
+  return port;
 }
 
 }  // namespace weir::daemon

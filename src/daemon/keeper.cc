@@ -55,22 +55,20 @@ class Keeper {
   void serve() {
     remove_leftovers();
     while (const auto request = receive_request(socket_)) {
-      std::vector<FileDescriptor> descriptors;
-      const HostReply reply = answer(*request, descriptors);
+      Handles handles;
+      const HostReply reply = answer(*request, handles);
       if (request->call == HostCall::ask_neighbour) continue;
-      std::vector<int> numbers;
-      for (const FileDescriptor& each : descriptors) numbers.push_back(each.get());
-      if (!send_reply(socket_, reply, numbers)) break;
+      if (!send_reply(socket_, reply, handles)) break;
       if (request->call == HostCall::finish) return;
     }
     engine_has_died();
   }
 
  private:
-  HostReply answer(const HostRequest& request, std::vector<FileDescriptor>& descriptors) {
+  HostReply answer(const HostRequest& request, Handles& handles) {
     switch (request.call) {
       case HostCall::open_port:
-        return open_port(request, descriptors);
+        return open_port(request, handles);
       case HostCall::close_port:
         ports_.erase(request.port);
         return {};
@@ -78,12 +76,12 @@ class Keeper {
         ask_neighbour(request);
         return {};
       case HostCall::open_file:
-        return open_file(request.file, descriptors);
+        return open_file(request.file, handles);
       case HostCall::reload:
         return reload();
       case HostCall::finish:
         give_back(request.has_failed != 0);
-        control::Listener::remove_files(settings_.socket);
+        if (request.owns_socket != 0) control::Listener::remove_files(settings_.socket);
         return {};
     }
     return refusal({ENOSYS, "the privileged process knows no such request"});
@@ -95,7 +93,7 @@ class Keeper {
     return found == settings_.ports.end() ? nullptr : &*found;
   }
 
-  HostReply open_port(const HostRequest& request, std::vector<FileDescriptor>& descriptors) {
+  HostReply open_port(const HostRequest& request, Handles& handles) {
     const std::uint16_t port = request.port;
     const PortSettings* const wanted = find_port(request.device.data());
     if (wanted == nullptr || port >= pipeline::kMaxPorts)
@@ -116,16 +114,12 @@ class Keeper {
     was_opened_.insert(port);
     ports_[port] = std::move(opened->hooks);
 
-    PortHandles& handles = opened->handles;
-    HostReply reply{.ifindex = handles.ifindex,
-                    .tap_ifindex = handles.tap_ifindex,
-                    .is_native = handles.is_native};
-    put_text(reply.driver, handles.driver);
-    for (std::size_t kind = 0; kind < kHandleKinds; ++kind) {
-      reply.counts[kind] = static_cast<std::uint8_t>(handles.handles[kind].size());
-      for (FileDescriptor& each : handles.handles[kind]) descriptors.push_back(std::move(each));
+    if (settings_.fail_policy == FailPolicy::open) {
+      FileDescriptor map(fcntl(heartbeat_.get(), F_DUPFD_CLOEXEC, 0));
+      if (!map.is_open()) return refusal(system_error("the heartbeat"));
+      of(handles, HandleKind::heartbeat).push_back(std::move(map));
     }
-    return reply;
+    return describe_port(std::move(opened->handles), handles);
   }
 
   void ask_neighbour(const HostRequest& request) {
@@ -143,14 +137,14 @@ class Keeper {
     }
   }
 
-  HostReply open_file(std::uint8_t file, std::vector<FileDescriptor>& descriptors) {
+  HostReply open_file(std::uint8_t file, Handles& handles) {
     const bool is_rules = file == static_cast<std::uint8_t>(HostFile::rules);
     const std::string& path = is_rules ? settings_.rules : options_.config;
     if (path.empty()) return refusal({ENOENT, "no such file was named when weir started"});
     FileDescriptor opened(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
     if (!opened.is_open()) return refusal(system_error(path));
-    descriptors.push_back(std::move(opened));
-    return HostReply{};
+    of(handles, HandleKind::file).push_back(std::move(opened));
+    return {};
   }
 
   HostReply reload() {

@@ -12,6 +12,7 @@
 #include "daemon/explain_ports.h"
 #include "daemon/gateway.h"
 #include "daemon/log.h"
+#include "daemon/separation.h"
 #include "daemon/settings.h"
 
 namespace weir::daemon {
@@ -43,6 +44,9 @@ struct CommandLine {
   std::string socket;
   std::uint16_t workers = 0;
   std::string log_level;
+  std::string user;
+  std::string state;
+  std::string fail_policy;
 
   Result<Settings> settings() const {
     Settings settings;
@@ -63,6 +67,10 @@ struct CommandLine {
     if (!socket.empty()) settings.socket = socket;
     if (workers != 0) settings.workers = workers;
     if (!log_level.empty()) settings.log_level = log_level;
+    if (!user.empty()) settings.user = user;
+    if (!state.empty()) settings.state = state;
+    if (!fail_policy.empty())
+      settings.fail_policy = fail_policy == "open" ? FailPolicy::open : FailPolicy::closed;
     if (settings.ports.empty() && config.empty())
       return std::unexpected(
           Error{EINVAL, "no ports: give at least one --port NAME=DEVICE, or a --config file"});
@@ -89,7 +97,16 @@ void add_options(CLI::App& app, CommandLine& line) {
       ->type_name("PATH");
   app.add_option("--workers", line.workers, "threads that forward packets (default: 1)")
       ->check(CLI::Range(1, 64));
-  app.add_option("--log-level", line.log_level, "trace, debug, info, warn, err or off (default: info)");
+  app.add_option("--log-level", line.log_level,
+                 "trace, debug, info, warn, err or off (default: info)");
+  app.add_option("--user", line.user,
+                 "whom the engine runs as (default: weir where that user exists, else nobody)");
+  app.add_option("--state", line.state,
+                 "the folder of what survives a restart (default: /run/weir)")
+      ->type_name("FOLDER");
+  app.add_option("--fail-policy", line.fail_policy,
+                 "whether the ports are closed or open while no engine runs (default: closed)")
+      ->check(CLI::IsMember({"closed", "open"}));
   app.footer(kFooter);
 }
 
@@ -104,9 +121,12 @@ FileDescriptor stop_signals() {
   return FileDescriptor(signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-int run(const Settings& settings) {
+int run(const Settings& settings, const CommandLine& line) {
   const FileDescriptor stop = stop_signals();
-  auto gateway = Gateway::open(settings);
+  const auto parts = Separation::start(
+      {.settings = settings, .reread = [line] { return line.settings(); }, .config = line.config});
+  if (!parts) return refuse(parts.error(), kRefused);
+  auto gateway = Gateway::open(settings, *parts);
   if (!gateway) return refuse(gateway.error(), kRefused);
   if (auto loaded = (*gateway)->load_rules(); !loaded) return refuse(loaded.error(), kRefused);
   if (auto ran = (*gateway)->run(stop.get()); !ran) return refuse(ran.error(), kRefused);
@@ -131,7 +151,7 @@ int run_main(int argc, char** argv) {
   if (!settings) return refuse(settings.error(), kWrongUsage);
   set_up_log(settings->log_level);
   if (line.explains_ports) return explain_ports(settings->ports);
-  return run(*settings);
+  return run(*settings, line);
 }
 
 }  // namespace weir::daemon

@@ -45,7 +45,9 @@ void WorkerThread::wake() {
 Duration WorkerThread::cpu_time() {
   clockid_t clock{};
   timespec used{};
-  if (pthread_getcpuclockid(thread_.native_handle(), &clock) != 0 || clock_gettime(clock, &used) != 0) return {};
+  if (pthread_getcpuclockid(thread_.native_handle(), &clock) != 0 ||
+      clock_gettime(clock, &used) != 0)
+    return {};
   return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
 }
 
@@ -74,8 +76,8 @@ void WorkerThread::sleep() {
 
   const Time now = boot_time();
   const Time deadline = worker_.next_deadline();
-  const Duration longest =
-      deadline <= now ? Duration{} : std::min<Duration>(kLongestSleep, deadline - now);
+  const Duration most = heartbeat_.is_heard() ? Heartbeat::kPace : kLongestSleep;
+  const Duration longest = deadline <= now ? Duration{} : std::min<Duration>(most, deadline - now);
   const timespec timeout = to_timespec(longest);
   ppoll(fds.data(), fds.size(), &timeout, nullptr);
 

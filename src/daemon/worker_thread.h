@@ -10,6 +10,7 @@
 #include "base/counter.h"
 #include "base/error.h"
 #include "base/file_descriptor.h"
+#include "daemon/heartbeat.h"
 #include "pipeline/worker.h"
 
 namespace weir::daemon {
@@ -32,6 +33,8 @@ class WorkerThread {
 
   /// From any other thread: runs `task` on the worker's thread and returns when it is done.
   void run(std::function<void(pipeline::Worker&)> task);
+  /// From any other thread: each round beats from now on, and rounds come often enough for it.
+  void beat_with(Heartbeat heartbeat);
 
  private:
   WorkerThread(pipeline::Worker& worker, FileDescriptor wake)
@@ -41,6 +44,7 @@ class WorkerThread {
 
   pipeline::Worker& worker_;
   FileDescriptor wake_;
+  Heartbeat heartbeat_;  // The worker's.
   Counter rounds_;
   std::atomic<bool> is_stopping_{false};
   std::thread thread_;
