@@ -1,8 +1,18 @@
 #pragma once
 
 #include "conntrack/entry.h"
+#include "packet/packet.h"
+#include "wire/protocol.h"
 
 namespace weir::conntrack {
+
+/// Whether the packet may be one that begins its connection: a new one, or one that was expected.
+/// ICMP errors about a connection are RELATED too.
+inline bool may_begin(const packet::Packet& packet) {
+  if (packet.ct.info == packet::CtInfo::is_new) return true;
+  return packet.ct.info == packet::CtInfo::related && packet.l4_protocol != wire::protocol::kIcmp &&
+         packet.l4_protocol != wire::protocol::kIcmpv6;
+}
 
 /// What rules and NAT may ask of an entry. Valid within the epoch of the batch. Single values are
 /// right at some moment; values that must belong together come from a Snapshot.

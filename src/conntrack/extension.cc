@@ -25,6 +25,7 @@ Rare rare_of(const Extension& extension) {
       .secmark = read(extension.secmark),
       .timeout_policy = read(extension.timeout_policy),
       .helper = read(extension.helper),
+      .synproxy = load_words(extension.synproxy),
       .sequence = {load_words(extension.sequence[0]).summary(),
                    load_words(extension.sequence[1]).summary()},
       .master = extension.master,

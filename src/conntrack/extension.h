@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/mapping.h"
 #include "base/spin.h"
+#include "conntrack/expectation.h"
 #include "conntrack/sequence_adjustment.h"
 #include "conntrack/tuple.h"
 
@@ -27,9 +28,9 @@ namespace weir::conntrack {
 /// must look in here (a helper, sequence adjustment, a timeout policy): everybody else pays one
 /// branch.
 struct alignas(8) Extension {
-  static constexpr std::size_t kLabelBytes = 16;   // The kernel's NF_CT_LABELS_MAX_SIZE.
-  static constexpr std::size_t kClasses = 4;       // Of expectations a helper may have.
-  static constexpr std::size_t kHelperBytes = 32;  // What a helper may remember.
+  static constexpr std::size_t kLabelBytes = 16;     // The kernel's NF_CT_LABELS_MAX_SIZE.
+  static constexpr std::size_t kClasses = 4;         // Of expectations a helper may have.
+  using HelperState = std::array<std::uint64_t, 4>;  // What a helper may remember.
 
   std::uint32_t link = 0;        // In the free list.
   std::uint32_t chunk_link = 0;  // In the pool, from chunk to chunk.
@@ -39,7 +40,11 @@ struct alignas(8) Extension {
   std::uint16_t timeout_policy = 0;  // By number in the tracker's list; zero: the sysctls hold.
   // The helper (helpers/list.h numbers them from 1 on; zero: none) and what it remembers.
   std::uint16_t helper = 0;
-  alignas(8) std::array<std::byte, kHelperBytes> helper_state{};
+  HelperState helper_state{};
+
+  // TCP numbers of a SYN proxy that another engine has kept: ISN, timestamp, its offset, and one
+  // when they have been told. Carried for tools that replicate; weir has no SYN proxy.
+  std::array<std::uint32_t, 4> synproxy{};
 
   // What payload rewriting did to sequence numbers, by the direction of the rewritten packets.
   std::array<SequenceAdjustment, 2> sequence;
@@ -50,6 +55,8 @@ struct alignas(8) Extension {
   std::uint32_t master = 0;
   std::uint32_t master_generation = 0;
   Tuple master_tuple;  // Family none: no master.
+  ExpectedNat nat;     // How it is to be translated.
+  std::uint32_t master_helper = 0;
 
   // The expectations that this connection is master of: the first one's number and how many there
   // are, by class. Guarded by the lock of the expectations.
@@ -67,6 +74,7 @@ struct Rare {
   std::uint32_t secmark = 0;
   std::uint16_t timeout_policy = 0;
   std::uint16_t helper = 0;
+  std::array<std::uint32_t, 4> synproxy{};
   std::array<SequenceAdjustment::Summary, 2> sequence{};
   std::uint32_t master = 0;
   std::uint32_t master_generation = 0;

@@ -8,10 +8,13 @@
 // limbo until no reader can still see them (base/epoch.h), and then uses their numbers again.
 //
 // The wheels are lazy: a later deadline waits for the old slot to fire. An earlier one can't. TCP,
-// SCTP and DCCP have them: a connection of days that closes, data that wait for their ACK. Their
-// entries remember when their slot comes at the latest, and whoever sets a deadline before that has the owner hang
+// SCTP and DCCP have them: a connection of days that closes, data that wait for their ACK. Entries
+// that have such a state remember
+// when their slot comes at the latest, and whoever sets a deadline before that has the owner hang
 // the entry again (hasten).
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <mutex>
 #include <utility>
@@ -166,6 +169,7 @@ void Tracker::finish_kill(std::uint32_t number, Time now, std::uint32_t port_id)
       deliver(number, event::kDestroy, port_id);
     }
   }
+  forget_expectations(number);
   statistics_.destroyed.add();
   table_.count_.fetch_sub(1, std::memory_order_relaxed);
 
@@ -237,11 +241,14 @@ std::size_t Tracker::expire(Time now, std::size_t budget) {
   const auto fire_one = [&](std::uint32_t number) { fire(number, now); };
   std::size_t fired = unassured_.turn(now, budget, fire_one);
   fired += assured_.turn(now, budget - fired, fire_one);
+  table_.expectations_.expire(now, budget);
   reclaim();
   return fired;
 }
 
-Time Tracker::next_deadline() const { return std::min(assured_.next_due(), unassured_.next_due()); }
+Time Tracker::next_deadline() const {
+  return std::min({assured_.next_due(), unassured_.next_due(), table_.expectations_.next_due()});
+}
 
 void Tracker::remove(std::uint32_t number, Time now) { kill(number, now); }
 
@@ -287,40 +294,39 @@ std::size_t Tracker::serve_mailbox(Time now, std::size_t budget) {
 }
 
 void Tracker::apply(const Change& change, Time now) {
+  const int error = change.kind == Change::Kind::create ? create(*change.creation, now)
+                                                        : apply_to_entry(change, now);
+  if (change.error != nullptr) *change.error = error;
+}
+
+int Tracker::apply_to_entry(const Change& change, Time now) {
   Entry& entry = arena_[change.number];
-  bool is_there = entry.committed.load(std::memory_order_acquire) != 0 &&
-                  entry.generation == change.generation && !kill_expired(change.number, now);
-  if (is_there && change.before != nullptr) {
+  const bool is_there = entry.committed.load(std::memory_order_acquire) != 0 &&
+                        entry.generation == change.generation && !kill_expired(change.number, now);
+  if (!is_there) return ENOENT;
+  if (change.before != nullptr) {
     const std::lock_guard lock(entry.lock);
     *change.before = table_.copy(change.number);
   }
-  if (is_there) {
-    switch (change.kind) {
-      case Change::Kind::remove:
-        is_there = kill(change.number, now, change.port_id);
-        break;
-      case Change::Kind::set_mark: {
-        const std::lock_guard lock(entry.lock);
-        std::atomic_ref field(entry.hot.mark);
-        const std::uint32_t old = field.load(std::memory_order_relaxed);
-        const std::uint32_t mark = (old & ~change.mark_mask) ^ change.mark;
-        field.store(mark, std::memory_order_release);
-        if (mark != old && (table_.wanted_events() & event::kMark) != 0) {
-          deliver(change.number, event::kMark, change.port_id);
-        }
-        break;
-      }
-      case Change::Kind::zero_counters: {
-        const std::lock_guard lock(entry.lock);
-        const std::uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
-        entry.sequence.store(sequence + 1, std::memory_order_relaxed);
-        store_words(entry.hot.traffic, {});
-        entry.sequence.store(sequence + 2, std::memory_order_release);
-        break;
-      }
+  switch (change.kind) {
+    case Change::Kind::remove:
+      return kill(change.number, now, change.port_id) ? 0 : ENOENT;
+    case Change::Kind::edit:
+      return edit(change.number, *change.edit, change.port_id, now);
+    case Change::Kind::zero_counters: {
+      const std::lock_guard lock(entry.lock);
+      const std::uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
+      entry.sequence.store(sequence + 1, std::memory_order_relaxed);
+      store_words(entry.hot.traffic, {});
+      entry.sequence.store(sequence + 2, std::memory_order_release);
+      return 0;
     }
+    case Change::Kind::expect:
+      return apply_to_expectation(change.number, *change.expectation, now);
+    case Change::Kind::create:
+      break;
   }
-  if (change.done != nullptr) *change.done = is_there;
+  return EOPNOTSUPP;
 }
 
 }  // namespace weir::conntrack

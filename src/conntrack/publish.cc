@@ -40,7 +40,7 @@ Confirmed Tracker::confirm(packet::Packet& packet, Time now) {
   }
   // A packet that we made ourselves (a reset, an ICMP error) about an entry that is not to be seen
   // yet.
-  if (packet.ct.info != CtInfo::is_new) return Confirmed::done;
+  if (!may_begin(packet)) return Confirmed::done;
 
   const std::uint32_t number = packet.ct.entry;
   for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
@@ -73,7 +73,7 @@ bool Tracker::is_holder(Found found, const Tuple& tuple, std::uint32_t except) c
 }
 
 Tracker::Published Tracker::try_publish(std::uint32_t number, std::uint32_t events, Time now,
-                                        Found& holder) {
+                                        Found& holder, std::uint32_t port_id) {
   Entry& entry = arena_[number];
   const std::uint32_t original_tag = table_.tag(entry.original);
   const std::uint32_t reply_tag = table_.tag(entry.reply);
@@ -114,7 +114,7 @@ Tracker::Published Tracker::try_publish(std::uint32_t number, std::uint32_t even
   hang(number, now);
   statistics_.created.add();
   events |= (entry.hot.status & status::kExpected) != 0 ? event::kRelated : event::kNew;
-  if ((events & table_.wanted_events()) != 0) deliver(number, events);
+  if ((events & table_.wanted_events()) != 0) deliver(number, events, port_id);
   lock.unlock();
   index_.grow(2);
   return Published::done;
@@ -146,7 +146,7 @@ void Tracker::discard(packet::Packet& packet) {
   const Connection connection = entry(number);
   if (connection.is_confirmed()) {
     confirm(packet, Time{});  // Delivers what the packet has changed.
-  } else if (packet.ct.info == CtInfo::is_new) {
+  } else if (may_begin(packet)) {
     free_unconfirmed(number);
   }
   packet.ct.entry = 0;
@@ -156,6 +156,7 @@ void Tracker::discard(packet::Packet& packet) {
 
 void Tracker::free_unconfirmed(std::uint32_t number) {
   release_reservation(number);
+  forget_expectations(number);
   give_back(number);
   table_.count_.fetch_sub(1, std::memory_order_relaxed);
 }

@@ -28,6 +28,11 @@ void SequenceAdjustment::forget_oldest() {
   --count_;
 }
 
+bool SequenceAdjustment::has_begin(std::uint32_t sent) const {
+  const auto end = begin_.begin() + count_;
+  return std::find(begin_.begin(), end, sent) != end;
+}
+
 std::uint32_t SequenceAdjustment::offset_of(std::uint32_t sent) const {
   auto offset = static_cast<std::uint32_t>(base_);
   for (std::size_t i = 0; i < count_; ++i) {

@@ -37,6 +37,9 @@ class alignas(8) SequenceAdjustment {
   /// the text's begin: acknowledged are only whole texts.
   std::uint32_t sent(std::uint32_t seen) const;
 
+  /// Whether text that began at `sent` has been rewritten, as far as is remembered.
+  bool has_begin(std::uint32_t sent) const;
+
   bool is_nothing() const { return count_ == 0 && base_ == 0; }
   Summary summary() const;
   /// What ctnetlink sets: forgets everything else.

@@ -34,23 +34,33 @@ Result<std::unique_ptr<Table>> Table::create(const TableOptions& options, Time n
   }
   auto arena = Arena::open(arena_capacity(options), options.arena_fd, options.key);
   if (!arena) return std::unexpected(arena.error());
-  auto extensions = Extensions::open(arena->capacity(), options.extension_fd, arena->is_recovered());
+  auto extensions =
+      Extensions::open(arena->capacity(), options.extension_fd, arena->is_recovered());
   if (!extensions) return std::unexpected(extensions.error());
+  auto expectations = Expectations::map(options.expectation_fd);
+  if (!expectations) return std::unexpected(expectations.error());
   auto index = Index::reserve(std::uint64_t{arena->capacity()} * 2);
   if (!index) return std::unexpected(index.error());
 
-  std::unique_ptr<Table> table(
-      new Table(options, std::move(*arena), std::move(*extensions), std::move(*index)));
-  if (table->arena_.is_recovered() && !options.recovers_later) table->recover(now);
+  std::unique_ptr<Table> table(new Table(options, {.entries = std::move(*arena),
+                                                   .extensions = std::move(*extensions),
+                                                   .expectations = std::move(*expectations),
+                                                   .index = std::move(*index)}));
+  if (!table->arena_.is_recovered()) {
+    table->expectations_.clear();
+  } else if (!options.recovers_later) {
+    table->recover(now);
+  }
   table->fault_ahead();
   return table;
 }
 
-Table::Table(const TableOptions& options, Arena arena, Extensions extensions, Mapping index)
+Table::Table(const TableOptions& options, Memory memory)
     : options_(options),
-      arena_(std::move(arena)),
-      extensions_(std::move(extensions)),
-      index_(std::move(index)),
+      arena_(std::move(memory.entries)),
+      extensions_(std::move(memory.extensions)),
+      expectations_(std::move(memory.expectations), arena_, extensions_),
+      index_(std::move(memory.index)),
       epochs_(options.workers + options.controls),
       sysctl_(options.sysctl),
       policies_(epochs_),
@@ -95,6 +105,7 @@ void Table::recover(Time now) {
     tracker.hang(number, now);
   }
   recover_extensions();
+  expectations_.recover(now);
 }
 
 /// What living entries name is theirs, everything else is free.
@@ -106,6 +117,8 @@ void Table::recover_extensions() {
     const bool is_alive = entry.committed.load(std::memory_order_relaxed) != 0;
     if (is_alive && extensions_.is_recovered() && entry.extension < end) {
       is_used[entry.extension] = true;
+      extensions_[entry.extension].expectation_head = 0;
+      extensions_[entry.extension].expectation_counts = {};
       continue;
     }
     entry.extension = 0;
@@ -125,8 +138,7 @@ bool Table::insert(std::uint32_t number) {
   const auto is_taken = [this](std::uint32_t tag, const Tuple& tuple) {
     return index_
         .find_locked(
-            tag,
-            [&](Found found) { return arena_[found.number].tuple(found.direction) == tuple; })
+            tag, [&](Found found) { return arena_[found.number].tuple(found.direction) == tuple; })
         .has_value();
   };
   if (is_taken(original_tag, entry.original) || is_taken(reply_tag, entry.reply)) return false;

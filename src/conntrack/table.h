@@ -11,6 +11,7 @@
 #include "base/siphash.h"
 #include "conntrack/arena.h"
 #include "conntrack/entry.h"
+#include "conntrack/expectations.h"
 #include "conntrack/extension.h"
 #include "conntrack/index.h"
 #include "conntrack/policy.h"
@@ -28,11 +29,12 @@ struct TableOptions {
   std::uint32_t workers = 1;
   std::uint32_t controls = 4;     // Threads beside the workers that look at the table.
   std::size_t event_ring = 8192;  // Events a worker can have outstanding.
-  int arena_fd = -1;       // File or memfd for the entries, which a restarted engine may map again.
-  int extension_fd = -1;   // Likewise for their extensions.
-  bool recovers_later = false;  // Another engine still has the files: recover() when it is gone.
-  Duration wall_offset{};  // What to add to the clock to get the wall's, for time stamps.
-  Sysctl sysctl{};         // But for its `max`.
+  int arena_fd = -1;      // File or memfd for the entries, which a restarted engine may map again.
+  int extension_fd = -1;  // Likewise for their extensions.
+  bool recovers_later = false;   // Another engine still has the files: recover() when it is gone.
+  int expectation_fd = -1;       // Likewise for expectations.
+  Duration wall_offset{};        // What to add to the clock to get the wall's, for time stamps.
+  Sysctl sysctl{};               // But for its `max`.
   std::optional<HashKey> key{};  // For tests that need the same hashes twice.
 };
 
@@ -118,6 +120,7 @@ class Table {
 
   const Arena& arena() const { return arena_; }
   const Extensions& extensions() const { return extensions_; }
+  Expectations& expectations() { return expectations_; }
   const TableOptions& options() const { return options_; }
 
   /// What to add to the clock to get the wall's (time stamps); from TableOptions until set again.
@@ -141,7 +144,13 @@ class Table {
 
  private:
   friend class Tracker;
-  Table(const TableOptions& options, Arena arena, Extensions extensions, Mapping index);
+  struct Memory {
+    Arena entries;
+    Extensions extensions;
+    Mapping expectations;
+    Mapping index;
+  };
+  Table(const TableOptions& options, Memory memory);
   void recover_extensions();
   bool insert(std::uint32_t number);
   Snapshot copy(std::uint32_t number) const;
@@ -155,6 +164,7 @@ class Table {
   Recovery recovery_;
   Arena arena_;
   Extensions extensions_;
+  Expectations expectations_;
   Index index_;
   Epochs epochs_;
   alignas(64) std::atomic<std::uint32_t> count_{0};

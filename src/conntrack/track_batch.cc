@@ -58,6 +58,7 @@ void Tracker::track(packet::Batch& batch, packet::Batch& later, bool verify) {
   find_all(count);
 
   BatchEnds ends;
+  has_helped_ = false;
   std::size_t kept = 0;
   for (std::size_t i = 0; i < count; ++i) {
     packet::Packet* const packet = batch[i];
@@ -76,7 +77,8 @@ void Tracker::extract_all(const packet::Batch& batch, bool verify) {
     packet::Packet& packet = *batch[i];
     work.is_wanted[i] =
         packet.ct.state == CtState::not_tracked_yet && packet.drop == packet::Drop::none;
-    if (work.is_wanted[i]) new (&work.what[i]) Extracted(extract(packet, verify, &table_.gre_keymap_));
+    if (work.is_wanted[i])
+      new (&work.what[i]) Extracted(extract(packet, verify, &table_.gre_keymap_));
   }
 }
 

@@ -29,6 +29,7 @@ struct States {
     SctpState sctp;
     DccpState dccp;
   };
+  const SequenceAdjustment* acknowledged = nullptr;  // As TcpSegment's.
 
   void load(const Entry& entry, std::uint8_t protocol) {
     if (protocol == protocol::kTcp) tcp = entry.tcp;
@@ -52,8 +53,9 @@ Step dispatch(const packet::Packet& packet, const Tuple& original, const Sightin
     case protocol::kUdp:
       return states.udp.on_packet(sighting, timeouts);
     case protocol::kTcp: {
-      const auto segment = TcpSegment::read(packet.l4());
+      auto segment = TcpSegment::read(packet.l4());
       if (!segment) return refuse(segment.error());
+      segment->acknowledged = states.acknowledged;
       return states.tcp.on_packet(*segment, sighting, {timeouts, tcp_knobs});
     }
     case protocol::kSctp: {
@@ -86,7 +88,8 @@ Step dispatch(const packet::Packet& packet, const Tuple& original, const Sightin
 
 CtInfo info_for(std::uint32_t status, Direction direction) {
   if (direction == Direction::reply) return CtInfo::established_reply;
-  return (status & status::kSeenReply) != 0 ? CtInfo::established : CtInfo::is_new;
+  if ((status & status::kSeenReply) != 0) return CtInfo::established;
+  return (status & status::kExpected) != 0 ? CtInfo::related : CtInfo::is_new;
 }
 
 }  // namespace
@@ -143,7 +146,7 @@ bool Tracker::follow(packet::Packet& packet, const Tuple& tuple, std::uint32_t t
       found = find(answer, table_.tag(answer));
     }
     if (!found) {
-      const bool must_wait = ends.may_meet(tuple);
+      const bool must_wait = ends.may_meet(tuple) || has_helped_;
       ends.add(tuple);
       if (!must_wait) begin(packet, tuple, now);
       return !must_wait;
@@ -221,6 +224,9 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
                           .expires_in = hot.deadline - now};
   States states{.udp = hot.udp, .tcp = {}};
   states.load(entry, tuple.protocol);
+  if ((hot.status & status::kSeqAdjust) != 0 && entry.extension != 0) {
+    states.acknowledged = &extensions_[entry.extension].sequence[1 - way];
+  }
   const TimeoutList& timeouts = timeouts_of(entry, hot.status, tuple.protocol);
   const Step step =
       dispatch(packet, original, sighting, timeouts, table_.sysctl().tcp_knobs, states);
@@ -228,6 +234,7 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
   const bool belongs = step.outcome == Outcome::accept || step.outcome == Outcome::remove;
   packet.ct.reason = static_cast<std::uint8_t>(step.reason);
   if (belongs) {
+    if ((hot.status & status::kNeedsExtension) != 0) has_helped_ = true;
     packet.ct.entry = found.number;
     packet.ct.state = CtState::tracked;
     packet.ct.info = info_for(hot.status, found.direction);
@@ -324,8 +331,11 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   entry.extension = 0;
   states.store(entry, tuple.protocol);
 
+  const auto expectation = table_.expectations_.take(tuple, now);
+  const bool is_expected = expectation && begin_expected(number, *expectation);
+
   packet.ct.entry = number;
-  packet.ct.info = CtInfo::is_new;
+  packet.ct.info = is_expected ? CtInfo::related : CtInfo::is_new;
   packet.ct.state = CtState::tracked;
   packet.ct.reason = static_cast<std::uint8_t>(step.reason);
   packet.ct.events |= step.events;

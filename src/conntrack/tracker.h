@@ -63,6 +63,32 @@ class Tracker {
   /// The same, made when there is none; null when all are in use. Requires: the entry is not
   /// confirmed and ours, or we hold its lock.
   Extension* extend(std::uint32_t entry);
+  /// Gives an entry a timeout policy, whose timeout for new connections is `fresh`. False when
+  /// there is no room for its extension. Requires: the entry is not confirmed and ours.
+  [[nodiscard]] bool set_timeout_policy(std::uint32_t entry, std::uint16_t policy, Duration fresh);
+
+  // Helpers and what they expect: helper.cc.
+
+  /// Gives an entry a helper, or takes it away (zero). False when there is no room for its
+  /// extension. Requires: as extend().
+  [[nodiscard]] bool assign_helper(std::uint32_t entry, std::uint16_t helper);
+  /// What the helper of an entry remembers. Requires: it has an extension.
+  Extension::HelperState helper_state(std::uint32_t entry);
+  void set_helper_state(std::uint32_t entry, const Extension::HelperState& state);
+  /// Expects on behalf of an entry.
+  Expectations::Added expect(std::uint32_t master, const ExpectationRequest& request, Time now);
+
+  /// Text of the packet's connection that has been rewritten, by the numbers of its sender.
+  struct Rewritten {
+    std::uint32_t begin = 0;
+    std::uint16_t length = 0;  // As it was.
+    std::int32_t change = 0;   // By how much it is longer now.
+  };
+  /// Adjusts the connection's sequence numbers from now on. False when there is no room for its
+  /// extension.
+  [[nodiscard]] bool note_rewrite(packet::Packet& packet, const Rewritten& text);
+  /// By the direction of the rewritten packets. Requires: the entry has an extension.
+  std::array<SequenceAdjustment, 2> sequence_adjustments(std::uint32_t entry);
 
   // NAT.
 
@@ -115,6 +141,7 @@ class Tracker {
   struct Work;
   /// What update() found when it had the entry's lock.
   enum class Updated : std::uint8_t { done, gone, reopen };
+  class Writing;
 
   // track_batch.cc: the stages of a batch.
   void extract_all(const packet::Batch& batch, bool verify);
@@ -132,11 +159,15 @@ class Tracker {
   std::optional<Found> find(const Tuple& tuple, std::uint32_t tag);
   Updated update(packet::Packet& packet, const Tuple& tuple, Found found, Time now);
   void begin(packet::Packet& packet, const Tuple& tuple, Time now);
+  int apply_to_expectation(std::uint32_t master, const ExpectationChange& change, Time now);
+  void forget_expectations(std::uint32_t number);
+  bool begin_expected(std::uint32_t number, const ExpectationSnapshot& expectation);
   void set_invalid(packet::Packet& packet, Reason reason, bool is_icmp_error);
 
   // publish.cc: confirm and reservations.
   enum class Published : std::uint8_t { done, original_taken, reply_taken, no_room };
-  Published try_publish(std::uint32_t number, std::uint32_t events, Time now, Found& holder);
+  Published try_publish(std::uint32_t number, std::uint32_t events, Time now, Found& holder,
+                        std::uint32_t port_id = 0);
   bool join(packet::Packet& packet, Found winner, Time now);
   void release_reservation(std::uint32_t number);
   void free_unconfirmed(std::uint32_t number);
@@ -159,8 +190,16 @@ class Tracker {
   void collect_dead();
   void reclaim();
   void apply(const Change& change, Time now);
+  int apply_to_entry(const Change& change, Time now);
   /// Delivers `bits` if anybody listens. Requires: the entry's lock.
   void deliver(std::uint32_t number, std::uint32_t bits, std::uint32_t port_id = 0);
+
+  // edit.cc: what tools make and change. Zero or an errno.
+  int create(const Creation& creation, Time now);
+  int fill(std::uint32_t number, const Creation& creation, Time now);
+  int edit(std::uint32_t number, const Edit& edit, std::uint32_t port_id, Time now);
+  void write_edit(std::uint32_t number, const Edit& edit);
+  void begin_entry(Entry& entry, const Tuple& original, const Tuple& reply);
 
   Table& table_;
   Arena& arena_;
@@ -180,6 +219,8 @@ class Tracker {
   Limbo gathering_;
   Limbo waiting_;
   const std::unique_ptr<Work> work_;
+  // This batch has a packet of a connection whose helper may come to expect what follows it.
+  bool has_helped_ = false;
   Statistics statistics_;
   EventRing events_;
   Ring<Change> mailbox_{1024};

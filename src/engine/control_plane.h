@@ -3,8 +3,10 @@
 #include <functional>
 #include <memory>
 
+#include "control/cthelper/cthelper.h"
 #include "control/ctnetlink/ctnetlink.h"
 #include "control/ctnetlink/events.h"
+#include "control/ctnetlink/expect.h"
 #include "control/nftables/nftables.h"
 #include "control/own/own.h"
 #include "control/server/server.h"
@@ -21,7 +23,15 @@ class ControlPlane {
                                                     const control::Server::Options& options,
                                                     std::function<Time()> now = boot_time);
 
+  /// The same over the listener of an engine that still serves (control::Server::adopt).
+  static Result<std::unique_ptr<ControlPlane>> adopt(Engine& engine,
+                                                     const control::Server::Options& options,
+                                                     control::Listener listener,
+                                                     std::function<Time()> now = boot_time);
+
   control::Server& server() { return *server_; }
+  /// The one who keeps what is committed, or null.
+  void set_commit_observer(control::CommitObserver* observer) { nftables_.set_observer(observer); }
 
   /// Serves tools for at most `wait`, then does what there is to do between requests.
   void serve_once(Duration wait);
@@ -33,7 +43,10 @@ class ControlPlane {
   std::unique_ptr<control::Server> server_;
   control::Nftables nftables_;
   control::Ctnetlink ctnetlink_;
+  control::CtnetlinkExpect expectations_;
+  control::Cthelper cthelper_;
   control::ConnectionEvents events_;
+  control::ExpectationEvents expectation_events_;
   control::OwnSubsystem own_;
   bool has_more_events_ = false;
 };

@@ -32,6 +32,7 @@ enum class Drop : std::uint8_t {
   nat_no_tuple,
   nat_link_changed,  // A masqueraded connection's route has moved to another link.
   nat_redirect,      // An ICMP redirect about a translated connection.
+  helper_refused,    // Half an announcement, or one that can't be kept (helpers/).
   // Rules.
   rule,
   chain_policy,
@@ -74,6 +75,7 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Drop::cou
     "nat_no_tuple",
     "nat_link_changed",
     "nat_redirect",
+    "helper_refused",
     "rule",
     "chain_policy",
     "rejected",

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "nat/expected.h"
 #include "pipeline/flow_key.h"
 #include "pipeline/forward_check.h"
 #include "pipeline/header_check.h"
@@ -256,12 +257,16 @@ void Path::defragment(Batch& batch) {
 }
 
 /// Finds each packet's connection or begins one. A packet that may belong to a connection which an
-/// earlier packet of this batch has just begun waits in `later`.
+/// earlier packet of this batch has just begun waits in `later`. One that was expected is
+/// translated like its master.
 void Path::track(Batch& batch, Batch& later) {
   batch.now = now_;
   tracker_.track(batch, later);
   keep(batch, [&](Packet* packet) {
-    if (packet->drop == Drop::none) return true;
+    const bool may_go =
+        packet->drop == Drop::none && (packet->ct.info != packet::CtInfo::related ||
+                                       nat::follow_master(shared_.nat, tracker_, *packet, now_));
+    if (may_go) return true;
     drop(packet, packet->drop);
     return false;
   });
@@ -332,8 +337,11 @@ void Path::route_again(Batch& batch, std::span<const RoutingBasis> before) {
   });
 }
 
+/// The last stage for a packet that has passed all rules: its connection's helper looks at it, and
+/// the connection becomes visible to others.
 void Path::confirm(Batch& batch) {
   keep(batch, [&](Packet* packet) {
+    if (needs_help(*packet) && !help(*packet)) return drop(packet, packet->drop), false;
     for (int attempt = 0; attempt < kConfirmAttempts; ++attempt) {
       switch (tracker_.confirm(*packet, now_)) {
         case Confirmed::done:

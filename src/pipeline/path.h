@@ -6,6 +6,7 @@
 
 #include "conntrack/tracker.h"
 #include "fragments/fragmenter.h"
+#include "helpers/helper.h"
 #include "packet/batch.h"
 #include "packet/pool.h"
 #include "pipeline/counters.h"
@@ -77,6 +78,14 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
   // Rules and NAT: path_rules.cc.
   void run_chains(packet::Batch& batch, rules::Hook hook, std::int32_t from, std::int32_t until);
   bool translate(packet::Packet& packet, rules::Hook hook);
+
+  // Helpers and what they rewrite: path_helpers.cc.
+  bool needs_help(const packet::Packet& packet) const {
+    return packet.ct.entry != 0 &&
+           (tracker_.connection(packet).status() & conntrack::status::kNeedsExtension) != 0;
+  }
+  bool help(packet::Packet& packet);
+  bool run_helper(packet::Packet& packet, const helpers::Helper& helper);
 
   // The way out: path_send.cc.
   void apply_route(packet::Packet& packet, const routing::Route& route);

@@ -1,6 +1,9 @@
 #include "replay/journal.h"
 
+#include <fmt/format.h>
+
 #include "replay/packet_text.h"
+#include "wire/protocol.h"
 
 namespace weir::replay {
 namespace {
@@ -19,6 +22,7 @@ void Journal::begin(Time now, Verdict unless_seen) {
   current_.drop = packet::Drop::none;
   current_.ct = {};
   current_.decisions.clear();
+  current_.findings.clear();
   current_.sent.clear();
 }
 
@@ -57,6 +61,21 @@ void Journal::on_drop(const packet::Packet& packet, packet::Drop reason) {
   if (packet.is_from_host) return;
   current_.verdict = Verdict::dropped;
   current_.drop = reason;
+}
+
+void Journal::on_findings(const packet::Packet& packet, const helpers::Helper& helper,
+                          const nat::Findings& findings) {
+  if (!explains_ || packet.is_from_host) return;
+  if (findings.must_drop) {
+    current_.findings.push_back(fmt::format("helper {} found half an announcement", helper.name()));
+  }
+  for (const nat::Finding& finding : findings.all()) {
+    const conntrack::Tuple& tuple = finding.expected.tuple;
+    current_.findings.push_back(fmt::format(
+        "helper {} expects {} from {} to {} port {}", helper.name(),
+        wire::protocol_name(tuple.protocol), wire::to_string(tuple.src, tuple.family),
+        wire::to_string(tuple.dst, tuple.family), tuple.dst_port.host()));
+  }
 }
 
 void Journal::decide(const packet::Packet& packet, const Decision& decision) {

@@ -40,6 +40,7 @@ struct Sighted {
   packet::Drop drop = packet::Drop::none;
   packet::CtRef ct;
   std::vector<Decision> decisions;
+  std::vector<std::string> findings;  // What its connection's helper made of it.
   std::vector<Sent> sent;
 };
 
@@ -68,6 +69,8 @@ class Journal final : public pipeline::PathObserver {
   void on_policy(const rules::Context& context, const rules::CompiledChain& chain,
                  rules::VerdictCode policy) override;
   void on_drop(const packet::Packet& packet, packet::Drop reason) override;
+  void on_findings(const packet::Packet& packet, const helpers::Helper& helper,
+                   const nat::Findings& findings) override;
 
   /// When a packet of the connection with this entry was last seen; zero: never.
   Time last_seen(std::uint32_t entry) const {

@@ -131,6 +131,7 @@ Object story_object(const PacketStory& story) {
   Object decisions = Object::array();
   for (const Decision& decision : seen.decisions) decisions.push_back(decision_object(decision));
   object["decisions"] = std::move(decisions);
+  object["findings"] = seen.findings;
   Object sent_list = Object::array();
   for (const Sent& sent : seen.sent) {
     sent_list.push_back({{"side", side_name(sent.side)},

@@ -142,6 +142,7 @@ void LineTeller::tell(const PacketStory& story) {
   if (const std::string ct = ct_text(seen.ct); !ct.empty()) line += "  " + ct;
   line += "  " + outcome_text(story);
   if (const std::string why = decisions_text(seen); !why.empty()) line += " by " + why;
+  for (const std::string& finding : seen.findings) line += "; " + finding;
   for (const Sent& sent : seen.sent) {
     if (sent.is_own) {
       line += fmt::format("; answered {}: {}", side_name(sent.side), sent.text);

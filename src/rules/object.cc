@@ -54,9 +54,10 @@ std::string object_key(std::uint32_t type, std::string_view name) {
 }
 
 Result<std::shared_ptr<Object>> Object::parse(std::uint32_t type, netlink::Region data,
-                                              std::size_t workers) {
+                                              Family family, std::size_t workers) {
   Result<Tally> tally;
   Result<State> state;
+  Result<std::unique_ptr<CtObject>> ct;
   switch (type) {
     case NFT_OBJECT_COUNTER:
       tally = parse_tally(data);
@@ -67,6 +68,12 @@ Result<std::shared_ptr<Object>> Object::parse(std::uint32_t type, netlink::Regio
     case NFT_OBJECT_LIMIT:
       state = parse_limit(data);
       break;
+    case NFT_OBJECT_CT_HELPER:
+      ct = parse_ct_helper(data, family);
+      break;
+    case NFT_OBJECT_CT_EXPECT:
+      ct = parse_ct_expectation(data, family);
+      break;
     default: {
       const std::string name =
           type < std::size(kTypeNames) ? std::string(kTypeNames[type]) : std::to_string(type);
@@ -75,10 +82,12 @@ Result<std::shared_ptr<Object>> Object::parse(std::uint32_t type, netlink::Regio
   }
   if (!tally) return std::unexpected(tally.error());
   if (!state) return std::unexpected(state.error());
-  return std::make_shared<Object>(type, workers, *tally, *state);
+  if (!ct) return std::unexpected(ct.error());
+  return std::make_shared<Object>(type, workers, *tally, *state, std::move(*ct));
 }
 
 void Object::eval(Registers& registers, Context& context) {
+  if (ct_) return ct_->eval(registers, context);
   switch (type) {
     case NFT_OBJECT_COUNTER:
       counter_.count(context);
@@ -95,6 +104,7 @@ void Object::eval(Registers& registers, Context& context) {
 }
 
 void Object::dump(netlink::Writer& writer, DumpMode mode) {
+  if (ct_) return ct_->dump(writer);
   switch (type) {
     case NFT_OBJECT_COUNTER:
       write_tally(writer, mode == DumpMode::reset ? counter_.reset() : counter_.total());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rules/context.h"
+#include "rules/ct_objects.h"
 #include "rules/expr/counter.h"
 #include "rules/expression.h"
 #include "rules/hook.h"
@@ -19,17 +20,18 @@ namespace weir::rules {
 /// What named objects of a table are found by: names are unique within a type only.
 std::string object_key(std::uint32_t type, std::string_view name);
 
-/// A named counter, quota or limit, which many rules and set elements share. The values of `type`
-/// are NFT_OBJECT_*.
+/// A named counter, quota, limit, ct helper or ct expectation, which many rules and set elements
+/// share. The values of `type` are NFT_OBJECT_*.
 class Object {
  public:
-  /// Reads NFTA_OBJ_DATA as the type's NFTA_COUNTER_*, NFTA_QUOTA_* or NFTA_LIMIT_*. Errors: what
-  /// they say; EOPNOTSUPP for types that weir doesn't have, naming them.
+  /// Reads NFTA_OBJ_DATA as the type's NFTA_COUNTER_*, NFTA_QUOTA_* and so on. `family` is the
+  /// table's. Errors: what they say; EOPNOTSUPP for types that weir doesn't have, naming them.
   static Result<std::shared_ptr<Object>> parse(std::uint32_t type, netlink::Region data,
-                                               std::size_t workers);
+                                               Family family, std::size_t workers);
 
-  Object(std::uint32_t type, std::size_t workers, const Tally& tally, const State& state)
-      : type(type), counter_(workers, tally), state_(state) {}
+  Object(std::uint32_t type, std::size_t workers, const Tally& tally, const State& state,
+         std::unique_ptr<CtObject> ct)
+      : type(type), counter_(workers, tally), state_(state), ct_(std::move(ct)) {}
 
   std::string name;
   std::uint64_t handle = 0;
@@ -52,6 +54,7 @@ class Object {
  private:
   WorkerCounter counter_;
   State state_;
+  std::unique_ptr<CtObject> ct_;  // Of the types that begin with ct; null for the others.
 };
 
 /// Lists a new object and allots its handle. The name must be free among objects of its type.

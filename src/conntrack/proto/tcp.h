@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "conntrack/proto/step.h"
+#include "conntrack/sequence_adjustment.h"
 #include "conntrack/sysctl.h"
 #include "conntrack/tuple.h"
 
@@ -51,6 +52,8 @@ struct TcpSegment {
   std::uint8_t flags = 0;
   std::uint32_t payload_bytes = 0;  // Of a whole GSO segment where the packet is one.
   Bytes options{};                  // Borrowed from the packet.
+  // What payload rewriting did to the numbers that are acknowledged here; null for nothing.
+  const SequenceAdjustment* acknowledged = nullptr;
 
   bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
   /// The sequence number after the segment: SYN and FIN occupy one each (RFC 9293 section 3.4).

@@ -243,6 +243,11 @@ TcpFit fit_window(TcpState& state, const TcpSegment& segment, Direction directio
   const std::size_t from = index(direction);
   const std::size_t to = index(opposite(direction));
   const bool reads_sack = (state.flags[to] & TcpSide::kSackPermitted) != 0;
+  // Each side is judged by the numbers that it sends itself.
+  const auto own_number = [&](std::uint32_t acknowledged) {
+    return segment.acknowledged == nullptr ? acknowledged
+                                           : segment.acknowledged->sent(acknowledged);
+  };
   Check check{
       .state = state,
       .segment = segment,
@@ -254,8 +259,8 @@ TcpFit fit_window(TcpState& state, const TcpSegment& segment, Direction directio
       .receiver_flags = state.flags[to],
       .seq = segment.seq,
       .end = segment.end(),
-      .ack = segment.ack,
-      .sack = reads_sack ? highest_sack(segment.options, segment.ack) : segment.ack,
+      .ack = own_number(segment.ack),
+      .sack = own_number(reads_sack ? highest_sack(segment.options, segment.ack) : segment.ack),
   };
 
   if (introduce_sender(check)) return {};

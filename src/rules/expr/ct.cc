@@ -97,9 +97,6 @@ using Parsed = Result<std::unique_ptr<Expression>>;
 std::unexpected<Error> refuse(const netlink::Attributes& attributes, std::uint32_t key) {
   const char* text = "ct has no such key";
   switch (key) {
-    case NFT_CT_HELPER:
-      text = "weir's connections have no helper (ct helper)";
-      break;
     case NFT_CT_LABELS:
       text = "weir's connections have no labels (ct label)";
       break;

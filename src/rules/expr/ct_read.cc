@@ -3,9 +3,12 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "conntrack/tracker.h"
+#include "helpers/list.h"
 
 namespace weir::rules {
 namespace {
@@ -72,6 +75,19 @@ bool read_tuple(const conntrack::Tuple& tuple, std::uint32_t key, Registers& reg
   }
 }
 
+/// The name of the helper that expected the connection, as nft_ct_get_eval gives it: its master's.
+bool read_helper(const Connection& connection, conntrack::Tracker& tracker, Registers& registers,
+                 RegisterIndex destination) {
+  const conntrack::Extension* const extension = tracker.extension(connection.number());
+  if (extension == nullptr) return false;
+  const std::string_view name = helpers::name_of(extension->master_helper);
+  if (name.empty()) return false;
+  std::array<std::uint8_t, 16> padded{};
+  std::copy_n(name.begin(), std::min(name.size(), padded.size() - 1), padded.begin());
+  registers.set(destination, padded);
+  return true;
+}
+
 }  // namespace
 
 bool CtQuestion::shows_direction() const {
@@ -102,6 +118,7 @@ std::size_t ct_bytes(std::uint32_t key, Family table_family) {
       return 8;
     case NFT_CT_SRC_IP6:
     case NFT_CT_DST_IP6:
+    case NFT_CT_HELPER:
       return 16;
     case NFT_CT_SRC:
     case NFT_CT_DST:
@@ -183,6 +200,8 @@ bool read_ct(const CtQuestion& question, const Context& context, Registers& regi
     case NFT_CT_PROTOCOL:
       registers.set_u8(destination, original.protocol);
       return true;
+    case NFT_CT_HELPER:
+      return read_helper(connection, table->tracker(context.worker), registers, destination);
     case NFT_CT_ZONE: {
       const auto direction = static_cast<Direction>(question.direction.value_or(0));
       registers.set_u16(destination, connection.tuple(direction).zone);
