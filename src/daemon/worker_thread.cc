@@ -62,6 +62,7 @@ void WorkerThread::run(std::function<void(pipeline::Worker&)> task) {
 }
 
 void WorkerThread::loop() {
+  pthread_setname_np(pthread_self(), "weir-worker");
   while (!is_stopping_.load(std::memory_order_acquire)) {
     if (!worker_.turn(boot_time(), wall_time())) sleep();
     rounds_.add();
