@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <memory>
 #include <thread>
 
 #include "conntrack/tracker.h"
@@ -15,10 +14,11 @@ void pause() { std::this_thread::sleep_for(std::chrono::microseconds(20)); }
 
 }  // namespace
 
-std::optional<Snapshot> Control::find(const Tuple& tuple, Time now) const {
+std::optional<Snapshot> Control::find(const Tuple& tuple, Time now,
+                                      std::optional<Direction> direction) const {
   const EpochGuard guard(table_.epochs(), participant_);
   const std::optional<Found> found = table_.find(tuple, now);
-  if (!found) return std::nullopt;
+  if (!found || (direction && found->direction != *direction)) return std::nullopt;
   return table_.snapshot(found->number, now);
 }
 
@@ -26,30 +26,37 @@ bool Control::remove(const Snapshot& connection, std::uint32_t port_id) {
   return post_and_wait({.kind = Change::Kind::remove,
                         .number = connection.number,
                         .generation = connection.generation,
-                        .port_id = port_id});
+                        .port_id = port_id}) == 0;
 }
 
 std::optional<Snapshot> Control::zero_counters(const Snapshot& connection) {
   Snapshot before;
-  const bool was_there = post_and_wait({.kind = Change::Kind::zero_counters,
-                                        .number = connection.number,
-                                        .generation = connection.generation,
-                                        .before = &before});
-  return was_there ? std::optional(before) : std::nullopt;
+  const int error = post_and_wait({.kind = Change::Kind::zero_counters,
+                                   .number = connection.number,
+                                   .generation = connection.generation,
+                                   .before = &before});
+  return error == 0 ? std::optional(before) : std::nullopt;
 }
 
-bool Control::set_mark(const Snapshot& connection, std::uint32_t value, std::uint32_t mask,
-                       std::uint32_t port_id) {
-  return post_and_wait({.kind = Change::Kind::set_mark,
+int Control::edit(const Snapshot& connection, const Edit& edit, std::uint32_t port_id) {
+  return post_and_wait({.kind = Change::Kind::edit,
                         .number = connection.number,
                         .generation = connection.generation,
-                        .mark = value,
-                        .mark_mask = mask,
-                        .port_id = port_id});
+                        .port_id = port_id,
+                        .edit = &edit});
+}
+
+int Control::create(const Creation& creation) {
+  return post_and_wait({.kind = Change::Kind::create, .creation = &creation});
 }
 
 Control::Posted Control::post(const Change& change) {
-  Posted posted{.worker = table_.arena()[change.number].owner.load(std::memory_order_relaxed)};
+  Posted posted;
+  if (change.kind == Change::Kind::create) {
+    posted.worker = next_maker_++ % table_.workers();
+  } else {
+    posted.worker = table_.arena()[change.number].owner.load(std::memory_order_relaxed);
+  }
   Tracker& tracker = table_.tracker(posted.worker);
   while (!tracker.post(change, posted.ticket)) {
     table_.wake(posted.worker);
@@ -67,23 +74,23 @@ void Control::wait(const Posted& posted) const {
   }
 }
 
-bool Control::post_and_wait(Change change) {
-  bool was_there = false;
-  change.done = &was_there;
+int Control::post_and_wait(Change change) {
+  int error = 0;
+  change.error = &error;
   wait(post(change));
-  return was_there;
+  return error;
 }
 
-std::vector<char> Control::post_all_and_wait(std::vector<Change>& changes) {
-  const std::unique_ptr<bool[]> done(new bool[changes.size()]());
+std::vector<int> Control::post_all_and_wait(std::vector<Change>& changes) {
+  std::vector<int> errors(changes.size());
   std::vector<Posted> posted;
   posted.reserve(changes.size());
   for (std::size_t i = 0; i < changes.size(); ++i) {
-    changes[i].done = &done[i];
+    changes[i].error = &errors[i];
     posted.push_back(post(changes[i]));
   }
   for (const Posted& each : posted) wait(each);
-  return {done.get(), done.get() + changes.size()};
+  return errors;
 }
 
 std::size_t Control::remove_all(const std::vector<Snapshot>& connections, std::uint32_t port_id) {
@@ -95,8 +102,8 @@ std::size_t Control::remove_all(const std::vector<Snapshot>& connections, std::u
                        .generation = connection.generation,
                        .port_id = port_id});
   }
-  const std::vector<char> done = post_all_and_wait(changes);
-  return static_cast<std::size_t>(std::count(done.begin(), done.end(), 1));
+  const std::vector<int> errors = post_all_and_wait(changes);
+  return static_cast<std::size_t>(std::count(errors.begin(), errors.end(), 0));
 }
 
 void Control::zero_counters(std::vector<Snapshot>& connections) {
@@ -108,12 +115,20 @@ void Control::zero_counters(std::vector<Snapshot>& connections) {
                        .generation = connection.generation,
                        .before = &connection});
   }
-  const std::vector<char> done = post_all_and_wait(changes);
+  const std::vector<int> errors = post_all_and_wait(changes);
   std::size_t kept = 0;
   for (std::size_t i = 0; i < connections.size(); ++i) {
-    if (done[i]) connections[kept++] = connections[i];
+    if (errors[i] == 0) connections[kept++] = connections[i];
   }
   connections.resize(kept);
+}
+
+int Control::expect(std::uint32_t master, std::uint32_t generation,
+                    const ExpectationChange& change) {
+  return post_and_wait({.kind = Change::Kind::expect,
+                        .number = master,
+                        .generation = generation,
+                        .expectation = &change});
 }
 
 }  // namespace weir::conntrack

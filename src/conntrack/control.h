@@ -17,8 +17,10 @@ class Control {
   /// `participant` is Table::control_participant() of this thread.
   Control(Table& table, std::size_t participant) : table_(table), participant_(participant) {}
 
-  /// The living connection with this tuple in either direction, its zone included.
-  std::optional<Snapshot> find(const Tuple& tuple, Time now) const;
+  /// The living connection with this tuple, its zone included, in either direction or the one that
+  /// is given.
+  std::optional<Snapshot> find(const Tuple& tuple, Time now,
+                               std::optional<Direction> direction = {}) const;
 
   /// Where a dump has come to. Survives any change of the table: what lives from the dump's begin
   /// to its end is shown once.
@@ -61,9 +63,15 @@ class Control {
   std::optional<Snapshot> zero_counters(const Snapshot& connection);
   /// The same for many, waiting once: each becomes as it was; those that are gone are taken out.
   void zero_counters(std::vector<Snapshot>& connections);
-  /// mark = (mark & ~mask) ^ value; false when the connection is gone.
-  bool set_mark(const Snapshot& connection, std::uint32_t value, std::uint32_t mask,
-                std::uint32_t port_id = 0);
+  /// Zero, or why not: ENOENT when the connection is gone; EPERM for the timeout of one whose
+  /// timeout is fixed; EBUSY (check_status); ENOSPC when there is no extension left.
+  int edit(const Snapshot& connection, const Edit& edit, std::uint32_t port_id = 0);
+  /// Zero, or why not: EEXIST when either tuple is taken; EBUSY (check_status); ENOMEM when the
+  /// table is full or NAT has no tuple; ENOSPC when the index has no room.
+  int create(const Creation& creation);
+  /// Changes what one life of a connection expects. Zero, or why not: ENOENT when either is gone;
+  /// EBUSY, EALREADY, EMFILE and ESHUTDOWN as Expectations::Added says.
+  int expect(std::uint32_t master, std::uint32_t generation, const ExpectationChange& change);
 
  private:
   static constexpr std::size_t kStep = 1024;
@@ -76,13 +84,14 @@ class Control {
   /// Posts to the entry's owner, waiting for room in its mailbox.
   Posted post(const Change& change);
   void wait(const Posted& posted) const;
-  bool post_and_wait(Change change);
-  /// Posts all, then waits for all; whether each entry was there.
-  std::vector<char> post_all_and_wait(std::vector<Change>& changes);
+  int post_and_wait(Change change);
+  /// Posts all, then waits for all; zero or an errno for each.
+  std::vector<int> post_all_and_wait(std::vector<Change>& changes);
   std::size_t remove_all(const std::vector<Snapshot>& connections, std::uint32_t port_id);
 
   Table& table_;
   const std::size_t participant_;
+  std::uint32_t next_maker_ = 0;  // The worker that makes the next connection.
 };
 
 }  // namespace weir::conntrack

@@ -233,8 +233,25 @@ std::uint32_t Nat::changed_ends(const Tuple& before, const Tuple& reply) {
 bool Nat::setup(Tracker& tracker, Packet& packet, Manip manip, const Range& asked, Time now) {
   const Connection connection = tracker.connection(packet);
   if (connection.is_confirmed()) return true;
-  if ((connection.status() & done_bit(manip)) != 0) return refuse(packet, Drop::nat_no_tuple);
+  const bool is_decided = (connection.status() & done_bit(manip)) != 0;
+  if (!is_decided && map(tracker, connection, manip, asked, now)) return true;
+  return refuse(packet, Drop::nat_no_tuple);
+}
 
+bool Nat::map_new(Tracker& tracker, std::uint32_t entry, Manip manip,
+                  const std::optional<Range>& range, Time now) {
+  const Connection connection = tracker.entry(entry);
+  if (range) return map(tracker, connection, manip, *range, now);
+  if (manip == Manip::src) {
+    return map(tracker, connection, manip, Range::to(connection.reply().dst), now);
+  }
+  tracker.add_status(entry, status::kDstNatDone);
+  return true;
+}
+
+/// Decides where `manip` maps a connection to that isn't confirmed.
+bool Nat::map(Tracker& tracker, const Connection& connection, Manip manip, const Range& asked,
+              Time now) {
   Tuple before = connection.reply();
   const Range range = asked.has(Range::kNetmap)
                           ? netmap(asked, mapped_end(before, manip).address, before.family)
@@ -246,7 +263,7 @@ bool Nat::setup(Tracker& tracker, Packet& packet, Manip manip, const Range& aske
               .claims = Reservation({table_, port_maps_, key_}, tracker, connection.number(), now),
               .reply = before};
   const bool is_found = manip == Manip::src ? choose_source(setup) : choose_destination(setup);
-  if (!is_found) return refuse(packet, Drop::nat_no_tuple);
+  if (!is_found) return false;
 
   std::uint32_t bits = done_bit(manip) | changed_ends(before, setup.reply);
   // An ICMP id belongs to neither end; whoever changed it writes it.

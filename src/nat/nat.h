@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/siphash.h"
@@ -57,6 +58,11 @@ class Nat final : private conntrack::ReplyWatch {
   [[nodiscard]] bool setup_null(conntrack::Tracker& tracker, packet::Packet& packet, Manip manip,
                                 Time now);
 
+  /// The same for a connection that is made without a packet, and that nobody sees yet; without a
+  /// range as when no rule wanted anything. False when no tuple is free.
+  [[nodiscard]] bool map_new(conntrack::Tracker& tracker, std::uint32_t entry, Manip manip,
+                             const std::optional<Range>& range, Time now);
+
   /// Writes the connection's mapping into the packet, in the direction that it goes; ICMP errors
   /// inside and out. A masqueraded connection whose route has moved to another link is deleted.
   [[nodiscard]] bool apply(conntrack::Tracker& tracker, packet::Packet& packet, Manip manip,
@@ -76,6 +82,8 @@ class Nat final : private conntrack::ReplyWatch {
   Nat(conntrack::Table& table, const HashKey& key, Sources sources, Mapping port_maps);
   void freed(const conntrack::Tuple& reply) override { port_maps_.freed(reply); }
 
+  bool map(conntrack::Tracker& tracker, const conntrack::Connection& connection, Manip manip,
+           const Range& asked, Time now);
   bool follow_source(Setup& setup) const;
   bool keeps_tuple(Setup& setup) const;
   bool choose_source(Setup& setup) const;

@@ -4,7 +4,11 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string_view>
+
+#include "helpers/list.h"
 
 namespace weir::control::ctnetlink {
 namespace {
@@ -18,20 +22,6 @@ constexpr std::uint16_t kTimestampEvent = 27;
 
 bool is_icmp(std::uint8_t protocol) { return protocol == IPPROTO_ICMP; }
 bool is_icmp6(std::uint8_t protocol) { return protocol == IPPROTO_ICMPV6; }
-
-bool has_ports(std::uint8_t protocol) {
-  switch (protocol) {
-    case IPPROTO_TCP:
-    case IPPROTO_UDP:
-    case IPPROTO_UDPLITE:
-    case IPPROTO_SCTP:
-    case IPPROTO_DCCP:
-    case IPPROTO_GRE:
-      return true;
-    default:
-      return false;
-  }
-}
 
 /// An ICMP tuple keeps type and code as the two bytes of its destination port.
 std::uint8_t icmp_type(const Tuple& tuple) {
@@ -77,16 +67,80 @@ void write_flags(netlink::Writer& out, std::uint16_t type, std::uint8_t flags) {
 }
 
 /// A destroyed connection tells only its last state.
-void write_protocol_info(netlink::Writer& out, const Snapshot& connection, bool is_destroyed) {
-  if (connection.original.protocol != IPPROTO_TCP) return;
-  const auto info = out.nest(CTA_PROTOINFO);
+void write_tcp(netlink::Writer& out, const conntrack::TcpState& state, bool is_destroyed) {
   const auto tcp = out.nest(CTA_PROTOINFO_TCP);
-  out.put_u8(CTA_PROTOINFO_TCP_STATE, static_cast<std::uint8_t>(connection.tcp.phase));
+  out.put_u8(CTA_PROTOINFO_TCP_STATE, static_cast<std::uint8_t>(state.phase));
   if (is_destroyed) return;
-  out.put_u8(CTA_PROTOINFO_TCP_WSCALE_ORIGINAL, connection.tcp.scales[0]);
-  out.put_u8(CTA_PROTOINFO_TCP_WSCALE_REPLY, connection.tcp.scales[1]);
-  write_flags(out, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, connection.tcp.flags[0]);
-  write_flags(out, CTA_PROTOINFO_TCP_FLAGS_REPLY, connection.tcp.flags[1]);
+  out.put_u8(CTA_PROTOINFO_TCP_WSCALE_ORIGINAL, state.scales[0]);
+  out.put_u8(CTA_PROTOINFO_TCP_WSCALE_REPLY, state.scales[1]);
+  write_flags(out, CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, state.flags[0]);
+  write_flags(out, CTA_PROTOINFO_TCP_FLAGS_REPLY, state.flags[1]);
+}
+
+void write_sctp(netlink::Writer& out, const conntrack::SctpState& state, bool is_destroyed) {
+  const auto sctp = out.nest(CTA_PROTOINFO_SCTP);
+  out.put_u8(CTA_PROTOINFO_SCTP_STATE, static_cast<std::uint8_t>(state.phase));
+  if (is_destroyed) return;
+  out.put_be32(CTA_PROTOINFO_SCTP_VTAG_ORIGINAL, Be32::from_host(state.tags[0]));
+  out.put_be32(CTA_PROTOINFO_SCTP_VTAG_REPLY, Be32::from_host(state.tags[1]));
+}
+
+/// The role is that of the original direction's sender: 0 for the client.
+void write_dccp(netlink::Writer& out, const conntrack::DccpState& state, bool is_destroyed) {
+  const auto dccp = out.nest(CTA_PROTOINFO_DCCP);
+  out.put_u8(CTA_PROTOINFO_DCCP_STATE, static_cast<std::uint8_t>(state.phase));
+  if (is_destroyed) return;
+  out.put_u8(CTA_PROTOINFO_DCCP_ROLE, static_cast<std::uint8_t>(state.client));
+  out.put_be64(CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ, state.handshake_sequence);
+}
+
+void write_protocol_info(netlink::Writer& out, const Snapshot& connection, bool is_destroyed) {
+  const std::uint8_t protocol = connection.original.protocol;
+  if (protocol != IPPROTO_TCP && protocol != IPPROTO_SCTP && protocol != IPPROTO_DCCP) return;
+  const auto info = out.nest(CTA_PROTOINFO);
+  if (protocol == IPPROTO_TCP) write_tcp(out, connection.tcp, is_destroyed);
+  if (protocol == IPPROTO_SCTP) write_sctp(out, connection.sctp, is_destroyed);
+  if (protocol == IPPROTO_DCCP) write_dccp(out, connection.dccp, is_destroyed);
+}
+
+void write_helper(netlink::Writer& out, const Snapshot& connection) {
+  const std::string_view name = helpers::name_of(connection.rare.helper);
+  if (name.empty()) return;
+  const auto help = out.nest(CTA_HELP);
+  out.put_string(CTA_HELP_NAME, name);
+}
+
+void write_labels(netlink::Writer& out, const Snapshot& connection) {
+  const auto& labels = connection.rare.labels;
+  const bool has_any =
+      std::any_of(labels.begin(), labels.end(), [](std::uint8_t byte) { return byte != 0; });
+  if (has_any) out.put(CTA_LABELS, labels);
+}
+
+void write_master(netlink::Writer& out, const Snapshot& connection) {
+  if (!connection.rare.has_master()) return;
+  write_tuple(out, CTA_TUPLE_MASTER, connection.rare.master_tuple, 0);
+}
+
+void write_sequence(netlink::Writer& out, const Snapshot& connection) {
+  if (!(connection.status & conntrack::status::kSeqAdjust)) return;
+  constexpr std::uint16_t types[] = {CTA_SEQ_ADJ_ORIG, CTA_SEQ_ADJ_REPLY};
+  for (std::size_t i = 0; i < std::size(types); ++i) {
+    const conntrack::SequenceAdjustment::Summary& summary = connection.rare.sequence[i];
+    const auto adjustment = out.nest(types[i]);
+    out.put_be32(CTA_SEQADJ_CORRECTION_POS, summary.position);
+    out.put_be32(CTA_SEQADJ_OFFSET_BEFORE, static_cast<std::uint32_t>(summary.before));
+    out.put_be32(CTA_SEQADJ_OFFSET_AFTER, static_cast<std::uint32_t>(summary.after));
+  }
+}
+
+void write_synproxy(netlink::Writer& out, const Snapshot& connection) {
+  const auto& synproxy = connection.rare.synproxy;
+  if (!synproxy[3]) return;
+  const auto nest = out.nest(CTA_SYNPROXY);
+  out.put_be32(CTA_SYNPROXY_ISN, synproxy[0]);
+  out.put_be32(CTA_SYNPROXY_ITS, synproxy[1]);
+  out.put_be32(CTA_SYNPROXY_TSOFF, synproxy[2]);
 }
 
 void write_counters(netlink::Writer& out, const Snapshot& connection) {
@@ -108,6 +162,20 @@ void write_timestamps(netlink::Writer& out, const Snapshot& connection) {
 }
 
 }  // namespace
+
+bool has_ports(std::uint8_t protocol) {
+  switch (protocol) {
+    case IPPROTO_TCP:
+    case IPPROTO_UDP:
+    case IPPROTO_UDPLITE:
+    case IPPROTO_SCTP:
+    case IPPROTO_DCCP:
+    case IPPROTO_GRE:
+      return true;
+    default:
+      return false;
+  }
+}
 
 void write_tuple(netlink::Writer& out, std::uint16_t type, const Tuple& tuple, std::uint16_t zone) {
   const auto nest = out.nest(type);
@@ -132,31 +200,39 @@ void write_connection(netlink::Writer& out, const Snapshot& connection, Time now
   out.put_be32(CTA_MARK, connection.mark);
   out.put_be32(CTA_ID, Be32{connection.id});
   out.put_be32(CTA_USE, references);
+  write_master(out, connection);
   write_timeout(out, connection, now);
   write_protocol_info(out, connection, false);
   write_counters(out, connection);
   write_timestamps(out, connection);
+  write_helper(out, connection);
+  write_labels(out, connection);
+  write_sequence(out, connection);
+  write_synproxy(out, connection);
 }
 
 void write_event(netlink::Writer& out, const Snapshot& connection, std::uint32_t bits, Time now,
                  Duration wall) {
+  namespace event = conntrack::event;
   write_tuples(out, connection);
   out.put_be32(CTA_ID, Be32{connection.id});
   out.put_be32(CTA_STATUS, connection.status);
-  write_timeout(out, connection, now);
-  if (bits & conntrack::event::kDestroy) {
+  if (bits & event::kDestroy) {
+    if (connection.expires_in(now) >= std::chrono::seconds(1)) write_timeout(out, connection, now);
     write_counters(out, connection);
     write_timestamps(out, connection);
     write_protocol_info(out, connection, true);
-  } else if (bits & conntrack::event::kProtoInfo) {
-    write_protocol_info(out, connection, false);
+  } else {
+    write_timeout(out, connection, now);
+    if (bits & event::kProtoInfo) write_protocol_info(out, connection, false);
+    write_helper(out, connection);
+    if (bits & event::kLabel) write_labels(out, connection);
+    if (bits & event::kRelated) write_master(out, connection);
+    if (bits & event::kSeqAdjust) write_sequence(out, connection);
+    if (bits & event::kSynProxy) write_synproxy(out, connection);
   }
   if (connection.mark || bits & conntrack::event::kMark) out.put_be32(CTA_MARK, connection.mark);
   out.put_be64(kTimestampEvent, static_cast<std::uint64_t>(wall.count()));
-}
-
-std::uint16_t read_zone(const netlink::Attributes& attributes) {
-  return attributes.be16(CTA_ZONE).host();
 }
 
 }  // namespace weir::control::ctnetlink

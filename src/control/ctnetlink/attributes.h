@@ -13,6 +13,9 @@
 /// in the order and under the conditions in which the kernel's nf_conntrack_netlink.c sends them.
 namespace weir::control::ctnetlink {
 
+/// Whether tuples of this transport protocol have CTA_PROTO_SRC_PORT and _DST_PORT.
+bool has_ports(std::uint8_t protocol);
+
 /// CTA_TUPLE_ORIG or CTA_TUPLE_REPLY. `zone` is the zone of this direction alone (CTA_TUPLE_ZONE),
 /// zero when both directions have the same.
 void write_tuple(netlink::Writer& out, std::uint16_t type, const conntrack::Tuple& tuple,
@@ -46,13 +49,20 @@ inline constexpr TupleParts kIcmp6Code = 1u << 10;
 inline constexpr TupleParts kIcmp6Id = 1u << 11;
 inline constexpr TupleParts kAllParts = (1u << 12) - 1;
 
-/// Reads CTA_TUPLE_ORIG or CTA_TUPLE_REPLY. `zone` is for tuples without a zone of their own. Of
-/// the parts in `parts` those that the protocol has must be there: EINVAL. EOPNOTSUPP for other
-/// families than IPv4 and IPv6.
-Result<conntrack::Tuple> read_tuple(const netlink::Attribute& attribute, std::uint8_t family,
-                                    std::uint16_t zone, TupleParts parts);
+/// The zone that a request names: of the whole connection (CTA_ZONE) or of one direction alone
+/// (CTA_TUPLE_ZONE); the other direction then is in the default zone.
+struct Zone {
+  std::uint16_t original = 0;
+  std::uint16_t reply = 0;
 
-/// CTA_ZONE; zero, the default zone, when absent.
-std::uint16_t read_zone(const netlink::Attributes& attributes);
+  /// CTA_ZONE; the default zone when absent.
+  static Zone read(const netlink::Attributes& attributes);
+};
+
+/// Reads CTA_TUPLE_ORIG, CTA_TUPLE_REPLY or CTA_TUPLE_MASTER, but for its zone, which goes into
+/// `zone`: EINVAL where that is null or names one already. Of the parts in `parts` those that the
+/// protocol has must be there: EINVAL. EOPNOTSUPP for other families than IPv4 and IPv6.
+Result<conntrack::Tuple> read_tuple(const netlink::Attribute& attribute, std::uint8_t family,
+                                    Zone* zone, TupleParts parts = kAllParts);
 
 }  // namespace weir::control::ctnetlink

@@ -22,15 +22,18 @@ Result<void> Ctnetlink::handle(const Request& request, Reply& reply) {
     case IPCTNL_MSG_CT_DELETE:
       return remove(request);
     case IPCTNL_MSG_CT_NEW:
-      return update(request);
+      return make_or_change(request);
     case IPCTNL_MSG_CT_GET_STATS:
       get_stats(request, reply);
       return {};
     case IPCTNL_MSG_CT_GET_STATS_CPU:
       if (request.is_dump()) return dump_worker_stats(request, reply);
       return {};  // As the kernel: nothing is answered.
+    case IPCTNL_MSG_CT_GET_DYING:
+    case IPCTNL_MSG_CT_GET_UNCONFIRMED:
+      return dump_nothing(request, reply);
     default:
-      return std::unexpected(Error{EOPNOTSUPP, "the engine does not know this ctnetlink message"});
+      return std::unexpected(Error{EINVAL, "ctnetlink has no such message"});
   }
 }
 

@@ -14,8 +14,7 @@ constexpr std::uint16_t kFilter = 25;  ///< CTA_FILTER (Linux 5.8).
 /// IPCTNL_MSG_CT_DELETE: one connection by its tuple, or all that a filter matches. With CTA_ID
 /// only when that is the connection's: a tool never deletes the successor of what it has seen.
 Result<void> Ctnetlink::remove(const Request& request) {
-  const auto attributes =
-      netlink::Attributes::parse(request.message.attributes(), ctnetlink::request_rules());
+  const auto attributes = ctnetlink::parse_request(request.message);
   if (!attributes) return std::unexpected(attributes.error());
   const bool has_tuple = attributes->has(CTA_TUPLE_ORIG) || attributes->has(CTA_TUPLE_REPLY);
   if (!has_tuple || attributes->has(kFilter)) return flush(request, *attributes);
@@ -31,11 +30,13 @@ Result<void> Ctnetlink::remove(const Request& request) {
   return {};
 }
 
-/// The family counts only when the request's version isn't zero: older tools left garbage there.
+/// Without CTA_FILTER the family counts only when the request's version isn't zero: older tools
+/// left garbage there.
 Result<void> Ctnetlink::flush(const Request& request, const netlink::Attributes& attributes) {
   const nfgenmsg family = request.message.family();
+  const bool has_family = family.version || attributes.has(kFilter);
   const auto filter =
-      ctnetlink::Filter::read(attributes, family.version ? family.nfgen_family : std::uint8_t{0});
+      ctnetlink::Filter::read(attributes, has_family ? family.nfgen_family : std::uint8_t{0});
   if (!filter) return std::unexpected(filter.error());
   control_.flush(now_(), request.port_id, [&](const conntrack::Snapshot& connection) {
     return filter->matches(connection);

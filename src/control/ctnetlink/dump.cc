@@ -63,18 +63,31 @@ class ConnectionDump final : public Dump {
   bool is_walked_ = false;
 };
 
+class EmptyDump final : public Dump {
+ public:
+  Result<Step> next(netlink::Writer&, std::size_t) override { return Step::done; }
+};
+
 }  // namespace
 
 /// IPCTNL_MSG_CT_GET and _CTRZERO with NLM_F_DUMP.
 Result<void> Ctnetlink::dump(const Request& request, Reply& reply, bool zeroes) {
-  const auto attributes =
-      netlink::Attributes::parse(request.message.attributes(), ctnetlink::request_rules());
+  const auto attributes = ctnetlink::parse_request(request.message);
   if (!attributes) return std::unexpected(attributes.error());
   const auto filter = ctnetlink::Filter::read(*attributes, request.message.family().nfgen_family);
   if (!filter) return std::unexpected(filter.error());
   const std::uint16_t flags = filter->is_narrow() ? NLM_F_DUMP_FILTERED : 0;
   return reply.start_dump(std::make_unique<ConnectionDump>(
       control_, *filter, now_, zeroes, request.answer(IPCTNL_MSG_CT_NEW, flags)));
+}
+
+/// IPCTNL_MSG_CT_GET_DYING and _GET_UNCONFIRMED: connections that are waiting for their end to be
+/// told, or for their first packet to pass, can't be listed.
+Result<void> Ctnetlink::dump_nothing(const Request& request, Reply& reply) const {
+  if (!request.is_dump()) {
+    return std::unexpected(Error{EOPNOTSUPP, "this list can only be dumped"});
+  }
+  return reply.start_dump(std::make_unique<EmptyDump>());
 }
 
 }  // namespace weir::control

@@ -7,6 +7,7 @@
 #include "conntrack/entry.h"
 #include "control/ctnetlink/attributes.h"
 #include "netlink/attributes.h"
+#include "netlink/message.h"
 
 namespace weir::control::ctnetlink {
 
@@ -33,7 +34,7 @@ class Filter {
   Result<void> read_tuples(const netlink::Attributes& attributes, std::uint8_t family);
 
   std::uint8_t family_ = 0;
-  std::uint16_t zone_ = 0;
+  std::optional<std::uint16_t> zone_;
   std::uint32_t mark_ = 0;
   std::uint32_t mark_mask_ = 0;
   std::uint32_t status_ = 0;
@@ -43,7 +44,8 @@ class Filter {
   bool is_narrow_ = false;
 };
 
-/// The attributes that requests for connections may have.
-std::span<const netlink::Rule> request_rules();
+/// The attributes of a request about connections. Errors: as Attributes::parse; EINVAL for what
+/// only events may have.
+Result<netlink::Attributes> parse_request(const netlink::Message& message);
 
 }  // namespace weir::control::ctnetlink

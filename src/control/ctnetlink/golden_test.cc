@@ -262,8 +262,7 @@ TEST_F(RecordedFlows, AreAnsweredAsTheKernelDid) {
 
 Result<Filter> filter_of(const Buffer& message, std::uint8_t family) {
   Bytes rest(message);
-  const auto attributes =
-      netlink::Attributes::parse(netlink::Message::take(rest)->attributes(), request_rules());
+  const auto attributes = parse_request(*netlink::Message::take(rest));
   if (!attributes) return std::unexpected(attributes.error());
   return Filter::read(*attributes, family);
 }
@@ -310,10 +309,9 @@ TEST(CtnetlinkFilter, ReadsTheTuplesThatItWrites) {
     write_tuples(out, connection);
     out.end();
     Bytes rest(message);
-    const auto attributes =
-        *netlink::Attributes::parse(netlink::Message::take(rest)->attributes(), request_rules());
+    const auto attributes = *parse_request(*netlink::Message::take(rest));
     const auto family = static_cast<std::uint8_t>(connection.original.family);
-    const auto tuple = read_tuple(attributes.find(CTA_TUPLE_ORIG), family, 0, kAllParts);
+    const auto tuple = read_tuple(attributes.find(CTA_TUPLE_ORIG), family, nullptr);
     ASSERT_TRUE(tuple) << tuple.error().text;
     EXPECT_EQ(*tuple, connection.original);
   }
@@ -330,17 +328,16 @@ TEST(CtnetlinkFilter, RefusesTuplesWithHoles) {
   }
   out.end();
   Bytes rest(message);
-  const auto attributes =
-      *netlink::Attributes::parse(netlink::Message::take(rest)->attributes(), request_rules());
+  const auto attributes = *parse_request(*netlink::Message::take(rest));
   const auto attribute = attributes.find(CTA_TUPLE_ORIG);
-  const auto tuple = read_tuple(attribute, AF_INET, 0, kAllParts);
+  const auto tuple = read_tuple(attribute, AF_INET, nullptr);
   ASSERT_FALSE(tuple);
   EXPECT_EQ(tuple.error().code, EINVAL);
   EXPECT_EQ(tuple.error().missing, CTA_TUPLE_IP);
   EXPECT_EQ(tuple.error().offset, 20u) << "CTA_TUPLE_ORIG";
-  EXPECT_EQ(read_tuple(attribute, AF_INET, 0, kProtocol | kSourcePort).error().missing,
+  EXPECT_EQ(read_tuple(attribute, AF_INET, nullptr, kProtocol | kSourcePort).error().missing,
             CTA_PROTO_SRC_PORT);
-  EXPECT_EQ(read_tuple(attribute, 1, 0, kAllParts).error().code, EOPNOTSUPP);
+  EXPECT_EQ(read_tuple(attribute, 1, nullptr).error().code, EOPNOTSUPP);
 }
 
 }  // namespace
