@@ -61,10 +61,16 @@ void WorkerThread::run(std::function<void(pipeline::Worker&)> task) {
   done.get_future().wait();
 }
 
+void WorkerThread::beat_with(Heartbeat heartbeat) {
+  run([this, heartbeat](pipeline::Worker&) { heartbeat_ = heartbeat; });
+}
+
 void WorkerThread::loop() {
   pthread_setname_np(pthread_self(), "weir-worker");
   while (!is_stopping_.load(std::memory_order_acquire)) {
-    if (!worker_.turn(boot_time(), wall_time())) sleep();
+    const Time now = boot_time();
+    heartbeat_.beat(now);
+    if (!worker_.turn(now, wall_time())) sleep();
     rounds_.add();
   }
   worker_.rest();
