@@ -66,8 +66,8 @@ class Control {
   /// Zero, or why not: ENOENT when the connection is gone; EPERM for the timeout of one whose
   /// timeout is fixed; EBUSY (check_status); ENOSPC when there is no extension left.
   int edit(const Snapshot& connection, const Edit& edit, std::uint32_t port_id = 0);
-  /// Zero, or why not: EEXIST when either tuple is taken; EBUSY (check_status); ENOMEM when the
-  /// table is full or NAT has no tuple; ENOSPC when the index has no room.
+  /// Zero, or why not: EEXIST when either tuple is taken, or NAT finds no free one; EBUSY
+  /// (check_status); ENOMEM when the table is full; ENOSPC when the index has no room.
   int create(const Creation& creation);
   /// Changes what one life of a connection expects. Zero, or why not: ENOENT when either is gone;
   /// EBUSY, EALREADY, EMFILE and ESHUTDOWN as Expectations::Added says.

@@ -179,7 +179,7 @@ int Tracker::fill(std::uint32_t number, const Creation& creation, Time now) {
   Entry& entry = arena_[number];
   const Edit& edit = creation.edit;
   entry.hot.deadline = Time(edit.timeout.value_or(Duration{}));
-  if (creation.chooser != nullptr && !creation.chooser->choose(*this, number, now)) return ENOMEM;
+  if (creation.chooser != nullptr && !creation.chooser->choose(*this, number, now)) return EEXIST;
   if (edit.status) {
     const int error = check_status(entry.hot.status | status::kConfirmed, *edit.status);
     if (error != 0) return error;

@@ -16,8 +16,8 @@ Time fixed_now() { return kNow; }
 class ConntrackTool : public ::testing::Test {
  protected:
   ConntrackTool()
-      : table_(
-            std::move(*conntrack::Table::create({.max = 1000, .sysctl = {.timestamp = 0, .tcp_knobs = {}}}, kNow))),
+      : table_(std::move(*conntrack::Table::create(
+            {.max = 1000, .sysctl = {.timestamp = 0, .tcp_knobs = {}}}, kNow))),
         socket_(directory_.file("weir.sock")),
         thread_({.socket_path = socket_}),
         ctnetlink_(*table_, table_->control_participant(0), fixed_now),
@@ -119,12 +119,19 @@ TEST_F(ConntrackTool, ChangesMarksAndListsByThem) {
   EXPECT_EQ(marked.text.find("sport=1001"), std::string::npos) << marked.text;
 }
 
-TEST_F(ConntrackTool, RefusesToMakeConnections) {
+TEST_F(ConntrackTool, MakesChangesAndDeletesConnections) {
   thread_.start();
-  const Output output =
-      run_tool(socket_, "conntrack -I -p udp -s 1.2.3.4 -d 5.6.7.8 --sport 1 --dport 2 -t 30");
-  EXPECT_EQ(output.status, 1);
-  EXPECT_NE(output.text.find("not supported"), std::string::npos) << output.text;
+  const std::string flow = "-p tcp -s 1.2.3.4 -d 5.6.7.8 --sport 1 --dport 2 ";
+  EXPECT_EQ(conntrack("-I " + flow + "-t 30 --state ESTABLISHED -u SEEN_REPLY,ASSURED").status, 0);
+  EXPECT_EQ(conntrack("-I " + flow + "-t 30 --state ESTABLISHED").status, 1) << "it exists";
+  EXPECT_NE(conntrack("-L").text.find("tcp      6 30 ESTABLISHED src=1.2.3.4"), std::string::npos);
+  EXPECT_EQ(conntrack("-U " + flow + "-m 7 -t 90 --state FIN_WAIT").status, 0);
+  const Output changed = conntrack("-L");
+  EXPECT_NE(changed.text.find("tcp      6 90 FIN_WAIT src=1.2.3.4"), std::string::npos)
+      << changed.text;
+  EXPECT_NE(changed.text.find("[ASSURED] mark=7"), std::string::npos) << changed.text;
+  EXPECT_EQ(conntrack("-D " + flow).status, 0);
+  EXPECT_EQ(conntrack("-C").text, "0\n");
 }
 
 TEST_F(ConntrackTool, PrintsEvents) {

@@ -25,7 +25,7 @@ constexpr netlink::Rule kSchema[] = {
     {.type = CTA_EXPECT_ID, .kind = netlink::Kind::u32},
     {.type = CTA_EXPECT_HELP_NAME, .kind = netlink::Kind::nul_string, .max_bytes = kHelperNameMax},
     {.type = CTA_EXPECT_ZONE, .kind = netlink::Kind::u16},
-    {.type = CTA_EXPECT_FLAGS, .kind = netlink::Kind::u32},
+    {.type = CTA_EXPECT_FLAGS, .kind = netlink::Kind::u32, .mask = 7},
     {.type = CTA_EXPECT_CLASS, .kind = netlink::Kind::u32},
     {.type = CTA_EXPECT_NAT, .kind = netlink::Kind::nested},
     {.type = CTA_EXPECT_FN, .kind = netlink::Kind::nul_string},

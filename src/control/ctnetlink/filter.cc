@@ -131,7 +131,7 @@ Result<void> Filter::read_tuples(const netlink::Attributes& attributes, std::uin
   };
   for (const auto& direction : directions) {
     if (flags->u32(direction.flags) & ~kAllParts) {
-      return std::unexpected(flags->error(direction.flags, EOPNOTSUPP, "unknown tuple parts"));
+      return std::unexpected(flags->error(direction.flags, EINVAL, "unknown tuple parts"));
     }
   }
   Zone zone{.original = zone_.value_or(0), .reply = zone_.value_or(0)};

@@ -26,7 +26,9 @@ constexpr netlink::Rule kProtocolInfo[] = {
     {.type = CTA_PROTOINFO_SCTP, .kind = Kind::nested},
 };
 constexpr netlink::Rule kTcp[] = {
-    {.type = CTA_PROTOINFO_TCP_STATE, .kind = Kind::u8},
+    {.type = CTA_PROTOINFO_TCP_STATE,
+     .kind = Kind::u8,
+     .max_value = static_cast<std::uint64_t>(conntrack::TcpPhase::syn_sent2)},
     {.type = CTA_PROTOINFO_TCP_WSCALE_ORIGINAL, .kind = Kind::u8},
     {.type = CTA_PROTOINFO_TCP_WSCALE_REPLY, .kind = Kind::u8},
     {.type = CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, .min_bytes = sizeof(nf_ct_tcp_flags)},
@@ -124,11 +126,7 @@ Result<void> EditReader::read_tcp(const Attributes& info) {
   if (!tcp) return std::unexpected(tcp.error());
   Edit::Tcp& edit = edit_.tcp.emplace();
   if (tcp->has(CTA_PROTOINFO_TCP_STATE)) {
-    const std::uint8_t state = tcp->u8(CTA_PROTOINFO_TCP_STATE);
-    if (state > static_cast<std::uint8_t>(conntrack::TcpPhase::syn_sent2)) {
-      return std::unexpected(tcp->error(CTA_PROTOINFO_TCP_STATE, EINVAL, "no state of TCP"));
-    }
-    edit.phase = static_cast<conntrack::TcpPhase>(state);
+    edit.phase = static_cast<conntrack::TcpPhase>(tcp->u8(CTA_PROTOINFO_TCP_STATE));
   }
   edit.flags = {flags_of(tcp->find(CTA_PROTOINFO_TCP_FLAGS_ORIGINAL)),
                 flags_of(tcp->find(CTA_PROTOINFO_TCP_FLAGS_REPLY))};
