@@ -30,3 +30,4 @@ install(CODE [[
 install(FILES packaging/weir.sysusers RENAME weir.conf DESTINATION lib/sysusers.d COMPONENT host)
 install(FILES packaging/weir.tmpfiles RENAME weir.conf DESTINATION lib/tmpfiles.d COMPONENT host)
 install(FILES packaging/weir.toml DESTINATION /etc/weir COMPONENT host)
+install(FILES packaging/debian/copyright packaging/debian/changelog DESTINATION ${documents} COMPONENT host)

@@ -7,10 +7,11 @@ set(CPACK_PACKAGE_CONTACT "The weir maintainers <maintainers@weir.invalid>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "netfilter in user space: connection tracking, NAT, nf_tables")
 set(CPACK_PACKAGE_DESCRIPTION
 "weir takes packets from network ports, tracks their connections, translates
- addresses, filters, routes and sends them. It speaks nfnetlink, so that the
- unmodified nft and conntrack drive it.
- .
- Installed as it comes it has no ports and touches no packet.")
+addresses, filters, routes and sends them. It speaks nfnetlink, so that the
+unmodified nft and conntrack drive it.
+
+Installed as it comes it has no ports and touches no packet.")
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_SOURCE_DIR}/cmake/compress.cmake)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
