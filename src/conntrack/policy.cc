@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "conntrack/tracker.h"
+
 namespace weir::conntrack {
 
 TimeoutPolicies::TimeoutPolicies(Epochs& epochs)
@@ -38,6 +40,16 @@ std::uint16_t TimeoutPolicies::take(const TimeoutList& timeouts) {
   set(number, timeouts);
   (*slots_)[number].is_present.store(true, std::memory_order_release);
   return number;
+}
+
+bool Tracker::set_timeout_policy(std::uint32_t number, std::uint16_t policy, Duration fresh) {
+  Extension* const extension = extend(number);
+  if (extension == nullptr) return false;
+  extension->timeout_policy = policy;
+  Hot& hot = arena_[number].hot;
+  hot.status |= status::kNeedsExtension;
+  hot.deadline = Time(fresh);  // Relative until it is confirmed.
+  return true;
 }
 
 }  // namespace weir::conntrack

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -94,7 +95,7 @@ struct Sysctl {
   TimeoutList icmp{30};
   TimeoutList icmpv6{30};
   TimeoutList generic{600};
-  TimeoutList sctp{10, 3, 3, 210, 3, 3, 3, 30, 210};
+  TimeoutList sctp{10, 3, 3, 210, 3, 3, 3, 30, 0};
   TimeoutList dccp{240, 480, 480, 43200, 64, 64, 240};
   TimeoutList gre{30, 180};
 
@@ -130,6 +131,9 @@ struct Sysctl {
       default:
         return generic;
     }
+  }
+  TimeoutList& timeouts(std::uint8_t protocol) {
+    return const_cast<TimeoutList&>(std::as_const(*this).timeouts(protocol));
   }
 };
 

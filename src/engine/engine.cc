@@ -29,6 +29,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const Options& options, Time now)
 
   Epochs* const epochs = &engine->conntrack_->epochs();
   engine->reassembly_ = std::make_unique<fragments::Reassembly>(options.fragments, key());
+  engine->bound_reassembly();
   engine->routing_ = std::make_unique<routing::Database>(epochs);
   engine->neighbours_ = std::make_unique<routing::Neighbours>(epochs);
   engine->rules_ = std::make_unique<rules::Ruleset>(*epochs);

@@ -45,7 +45,7 @@ struct PortSpec {
 ///
 /// Life: create(), add_port() for each, start(); then worker(i).turn() by one thread each, and
 /// control_turn() by one control thread. Whoever edits rules() or routing() is that control thread.
-class Engine final : public control::StatsSource {
+class Engine final : public control::StatsSource, public control::SysctlSource {
  public:
   static Result<std::unique_ptr<Engine>> create(const Options& options, Time now);
   ~Engine() override;
@@ -93,6 +93,11 @@ class Engine final : public control::StatsSource {
 
   std::vector<control::Stat> stats() const override;
 
+  // The knobs (conntrack/sysctl.h): for the control thread.
+  std::vector<control::SysctlValue> sysctls() const override;
+  Result<control::SysctlValue> sysctl(std::string_view name) const override;
+  Result<void> set_sysctl(std::string_view name, std::string_view value) override;
+
  private:
   struct Port {
     std::string name;
@@ -101,6 +106,8 @@ class Engine final : public control::StatsSource {
   };
 
   Engine() = default;
+  conntrack::Sysctl& fresh_sysctl() const;
+  void bound_reassembly();
 
   Options options_;
   std::unique_ptr<conntrack::Table> conntrack_;

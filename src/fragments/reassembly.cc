@@ -60,7 +60,16 @@ struct Reassembly::Arrival {
 };
 
 Reassembly::Reassembly(const Limits& limits, const HashKey& key)
-    : limits_(limits), key_(key), store_(limits.memory_bytes) {}
+    : key_(key), store_(limits.memory_bytes) {
+  set_bounds({});
+}
+
+void Reassembly::set_bounds(const Bounds& bounds) {
+  bounds_[0].bytes.store(bounds.ip_bytes, std::memory_order_relaxed);
+  bounds_[0].timeout.store(bounds.ip_timeout.count(), std::memory_order_relaxed);
+  bounds_[1].bytes.store(bounds.ip6_bytes, std::memory_order_relaxed);
+  bounds_[1].timeout.store(bounds.ip6_timeout.count(), std::memory_order_relaxed);
+}
 
 bool Reassembly::read_ip(const packet::Packet& packet, Arrival& arrival) {
   const Bytes l3 = packet.l3();
@@ -239,8 +248,10 @@ Reassembly::Added Reassembly::add(Shard& shard, DatagramId id, const Arrival& ar
 }
 
 PieceId Reassembly::keep(Shard& shard, DatagramId id, Bytes bytes) {
-  PieceId piece = store_.keep(bytes);
-  while (piece == kNoPiece && evict_oldest(shard, id)) piece = store_.keep(bytes);
+  const std::size_t bound =
+      bounds_of(store_.datagram(id).key.family).bytes.load(std::memory_order_relaxed);
+  PieceId piece = store_.keep(bytes, bound);
+  while (piece == kNoPiece && evict_oldest(shard, id)) piece = store_.keep(bytes, bound);
   return piece;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -14,11 +15,17 @@
 
 namespace weir::fragments {
 
-struct Limits {
-  std::size_t memory_bytes = std::size_t{4}
-                             << 20;  // ipfrag_high_thresh, nf_conntrack_frag6_high_thresh.
+/// What may be changed while packets pass. Both families share the memory: a piece is kept while no
+/// more than its own family's bound is in use by both.
+struct Bounds {
+  std::size_t ip_bytes = std::size_t{4} << 20;      // ipfrag_high_thresh.
+  std::size_t ip6_bytes = std::size_t{4} << 20;     // nf_conntrack_frag6_high_thresh.
   Duration ip_timeout = std::chrono::seconds(30);   // ipfrag_time.
   Duration ip6_timeout = std::chrono::seconds(60);  // nf_conntrack_frag6_timeout.
+};
+
+struct Limits {
+  std::size_t memory_bytes = std::size_t{4} << 20;  // Allocated once; bounds beyond mean this.
 };
 
 /// What has happened to fragments. A consistent enough copy for statistics.
@@ -64,6 +71,9 @@ class Reassembly {
   };
   Expired expire(Time now, packet::Pool& pool, std::span<packet::Packet*> firsts);
 
+  /// For the control thread.
+  void set_bounds(const Bounds& bounds);
+
   Counters counters() const;
 
  private:
@@ -103,7 +113,14 @@ class Reassembly {
   packet::Packet* assemble(const Datagram& datagram, packet::Pool& pool, packet::Drop& why);
   packet::Packet* first_piece(const Datagram& datagram, packet::Pool& pool);
 
-  Limits limits_;
+  /// Bounds, as anybody reads them.
+  struct LiveBounds {
+    std::atomic<std::size_t> bytes{0};
+    std::atomic<Duration::rep> timeout{0};
+  };
+  LiveBounds& bounds_of(wire::Family family) { return bounds_[family == wire::Family::ip ? 0 : 1]; }
+
+  std::array<LiveBounds, 2> bounds_;  // IPv4, IPv6.
   HashKey key_;
   Store store_;
   std::array<Shard, kShards> shards_;

@@ -47,8 +47,7 @@ DatagramId Reassembly::make(Shard& shard, const Key& key, Time now) {
 
   Datagram& datagram = store_.datagram(id);
   datagram.key = key;
-  datagram.deadline =
-      now + (key.family == wire::Family::ip ? limits_.ip_timeout : limits_.ip6_timeout);
+  datagram.deadline = now + Duration(bounds_of(key.family).timeout.load(std::memory_order_relaxed));
   DatagramId& bucket = bucket_of(shard, key);
   datagram.next_in_bucket = bucket;
   bucket = id;

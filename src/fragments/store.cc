@@ -29,12 +29,13 @@ Store::Store(std::size_t memory_bytes)
   }
 }
 
-PieceId Store::keep(Bytes bytes) {
+PieceId Store::keep(Bytes bytes, std::size_t bound_bytes) {
   const std::size_t needed = chunks_for(bytes.size());
   PieceId first = kNoPiece;
   {
     const std::lock_guard guard(lock_);
-    if (free_chunks_ < needed) return kNoPiece;
+    const std::size_t used_chunks = chunk_count_ - free_chunks_ + needed;
+    if (free_chunks_ < needed || used_chunks * kChunkBytes > bound_bytes) return kNoPiece;
     first = free_chunk_;
     std::uint32_t last = first;
     for (std::size_t i = 1; i < needed; ++i) last = next_chunk_[last];

@@ -75,9 +75,9 @@ class Store {
 
   explicit Store(std::size_t memory_bytes);
 
-  /// Copies bytes into chunks; kNoPiece when too few are free. The piece's offset, next and so on
-  /// are the caller's to fill in.
-  PieceId keep(Bytes bytes);
+  /// Copies bytes into chunks; kNoPiece when too few are free, or more than `bound_bytes` would be
+  /// in use. The piece's offset, next and so on are the caller's to fill in.
+  PieceId keep(Bytes bytes, std::size_t bound_bytes);
   void copy_out(PieceId piece, std::uint8_t* to) const;
   void release(PieceId piece);
 

@@ -42,7 +42,7 @@ bool is_icmp(std::uint8_t protocol) {
 bool has_port(std::uint8_t protocol) {
   return protocol == wire::protocol::kTcp || protocol == wire::protocol::kUdp ||
          protocol == wire::protocol::kUdplite || protocol == wire::protocol::kDccp ||
-         is_icmp(protocol);
+         protocol == wire::protocol::kSctp || is_icmp(protocol);
 }
 
 struct Ports {

@@ -3,11 +3,14 @@
 // Every changed field changes up to three checksums: the IPv4 header's, the transport's (which
 // covers addresses through the pseudo-header, RFC 9293 section 3.1) and, in a packet that an ICMP
 // error quotes, the error's, which covers the quote with all its checksums. Each is updated by the
-// difference (RFC 1624), so a checksum that was wrong stays wrong, and a payload is never read.
+// difference (RFC 1624), so a checksum that was wrong stays wrong, and a payload is never read. The
+// exception is SCTP, whose CRC32c covers its ports and has no pseudo-header: when a port changes it
+// is computed anew.
 
 #include "nat/rewrite.h"
 
 #include "wire/checksum.h"
+#include "wire/crc32c.h"
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
@@ -37,6 +40,7 @@ struct Field {
   static constexpr std::size_t kNone = 0xff;
   std::size_t offset = kNone;           // Of the port or id.
   std::size_t checksum_offset = kNone;  // Of the checksum.
+  bool is_crc = false;                  // SCTP.
   bool covers_addresses = true;         // Through the pseudo-header.
   bool zero_is_none = false;            // UDP: no checksum.
   std::size_t needed_bytes = 0;  // Of the transport header, so that the field may be changed.
@@ -61,6 +65,13 @@ bool has_id(Family family, std::uint8_t type) {
   }
 }
 
+/// PPTP's call id, which is the receiver's (RFC 2637 section 4.1): the source key is not in the
+/// packet.
+bool has_call_id(const Headers& headers, Manip manip) {
+  const auto* const gre = wire::view<wire::Gre>(headers.transport);
+  return manip == Manip::dst && gre != nullptr && gre->version() == 1;
+}
+
 Field field_of(const Headers& headers, Manip manip) {
   namespace protocol = wire::protocol;
   const std::size_t port_offset = manip == Manip::src ? 0 : 2;
@@ -80,6 +91,15 @@ Field field_of(const Headers& headers, Manip manip) {
     case protocol::kDccp:
       return {
           .offset = port_offset, .checksum_offset = wire::Dccp::kChecksumOffset, .needed_bytes = 8};
+    case protocol::kSctp:
+      return {.offset = port_offset,
+              .checksum_offset = wire::Sctp::kChecksumOffset,
+              .is_crc = true,
+              .covers_addresses = false,
+              .needed_bytes = 8};
+    case protocol::kGre:
+      if (!has_call_id(headers, manip)) return {};
+      return {.offset = 6, .covers_addresses = false, .needed_bytes = 8};
     case protocol::kIcmp:
     case protocol::kIcmpv6: {
       const bool is_id = !headers.transport.empty() && has_id(headers.family, headers.transport[0]);
@@ -128,10 +148,23 @@ ChecksumDelta put_address(const Headers& headers, Manip manip, const Address& to
   return addresses;
 }
 
+void put_crc(MutableBytes sctp, ChecksumDelta& written) {
+  std::uint8_t* const at = &sctp[wire::Sctp::kChecksumOffset];
+  const Be32 crc = wire::sctp_checksum(sctp);
+  written.replace(load<Be32>(at), crc);
+  store(at, crc);
+}
+
 /// Brings the transport checksum up to date.
 void put_checksum(const Headers& headers, const Field& field, const ChecksumDelta& addresses,
                   const ChecksumDelta& covered, ChecksumDelta& written) {
-  if (field.checksum_offset + 2 > headers.transport.size()) return;  // Not quoted so far.
+  if (field.checksum_offset == Field::kNone) return;
+  const std::size_t checksum_bytes = field.is_crc ? 4 : 2;
+  if (field.checksum_offset + checksum_bytes > headers.transport.size()) return;  // Not quoted.
+  if (field.is_crc) {
+    if (!headers.is_partial && !covered.is_nothing()) put_crc(headers.transport, written);
+    return;
+  }
   std::uint8_t* const at = &headers.transport[field.checksum_offset];
   const Be16 from = load<Be16>(at);
   if (headers.is_partial) {
@@ -156,7 +189,7 @@ ChecksumDelta write(const Headers& headers, Manip manip, const Tuple& target) {
   const Address& to = manip == Manip::src ? target.src : target.dst;
   const ChecksumDelta addresses = put_address(headers, manip, to, written);
   const Field field = field_of(headers, manip);
-  if (headers.transport.empty() || field.checksum_offset == Field::kNone) return written;
+  if (headers.transport.empty()) return written;
 
   ChecksumDelta covered = field.covers_addresses ? addresses : ChecksumDelta{};
   if (field.offset != Field::kNone) {

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -12,7 +11,7 @@
 #include "base/exit_code.h"
 #include "netlink/attributes.h"
 #include "netlink/weir.h"
-#include "tools/exec.h"
+#include "tools/engine_process.h"
 #include "tools/netlink_socket.h"
 
 namespace weir::tools {
@@ -73,26 +72,6 @@ void print_text(const std::vector<Stat>& stats, bool with_zeroes) {
   }
 }
 
-/// Whether this process's netlink sockets lead to the engine already.
-bool is_under_preload() {
-  const char* const libraries = std::getenv("LD_PRELOAD");
-  return libraries != nullptr &&
-         std::string_view(libraries).find("libweir-preload") != std::string_view::npos;
-}
-
-/// Starts this command again under the preload library, so that its netlink socket leads to the
-/// engine.
-int run_against_engine(const std::string& socket_path, int argc, char** argv) {
-  std::vector<std::string> words = {"exec"};
-  if (!socket_path.empty()) words.insert(words.end(), {"--socket", socket_path});
-  words.insert(words.end(), {"--", "/proc/self/exe", "stats"});
-  words.insert(words.end(), argv + 1, argv + argc);
-  std::vector<char*> pointers;
-  for (std::string& word : words) pointers.push_back(word.data());
-  pointers.push_back(nullptr);
-  return exec_main(static_cast<int>(words.size()), pointers.data());
-}
-
 }  // namespace
 
 int stats_main(int argc, char** argv) {
@@ -113,7 +92,7 @@ int stats_main(int argc, char** argv) {
     return app.exit(error) == 0 ? kDone : kWrongUsage;
   }
 
-  if (!is_under_preload()) return run_against_engine(socket_path, argc, argv);
+  if (!is_under_preload()) return run_under_preload("stats", socket_path, argc, argv);
   const auto stats = fetch();
   if (!stats) {
     fmt::print(stderr, "weir stats: {}\n", stats.error().text);

@@ -10,7 +10,6 @@
 namespace weir::wire {
 namespace {
 
-constexpr std::size_t kChecksumOffset = 8;
 constexpr std::array<std::uint8_t, 4> kZero{};
 
 #if defined(__SSE4_2__)
@@ -63,7 +62,7 @@ std::uint32_t crc32c(std::uint32_t crc, Bytes bytes) {
 
 Be32 sctp_checksum(Bytes l4) {
   std::uint32_t crc = 0xffffffff;
-  crc = crc32c(crc, l4.first(kChecksumOffset));
+  crc = crc32c(crc, l4.first(Sctp::kChecksumOffset));
   crc = crc32c(crc, kZero);
   crc = crc32c(crc, l4.subspan(sizeof(Sctp)));
   // The CRC is sent lowest byte first.

@@ -34,6 +34,7 @@ struct Udp {
 
 /// The SCTP common header (RFC 9260 section 3.1); its checksum is a CRC32c of the whole packet.
 struct Sctp {
+  static constexpr std::size_t kChecksumOffset = 8;
   std::uint8_t raw[12];
   Be16 src_port() const { return load<Be16>(raw); }
   Be16 dst_port() const { return load<Be16>(raw + 2); }
@@ -52,6 +53,22 @@ struct Dccp {
   std::uint8_t type() const { return (raw[8] >> 1) & 0x0f; }
   bool has_long_sequence() const { return (raw[8] & 1) != 0; }
 };
+
+/// The length of a DCCP header's fixed part at the beginning of `l4`: generic header,
+/// acknowledgement number, and what its packet type has of its own (RFC 4340 sections 5.1 to 5.6).
+/// Zero when it isn't there whole, or there is no such type.
+inline std::size_t dccp_fixed_bytes(Bytes l4) {
+  const auto* const header = view<Dccp>(l4);
+  if (header == nullptr || header->type() > 9) return 0;
+  const bool is_long = header->has_long_sequence();
+  const std::uint8_t type = header->type();
+  const bool has_acknowledgement = type != 0 && type != 2;    // Request, Data.
+  const bool has_word = type == 0 || type == 1 || type == 7;  // Service or reset code.
+  const std::size_t acknowledgement = is_long ? 8 : 4;
+  const std::size_t bytes =
+      (is_long ? 16 : 12) + (has_acknowledgement ? acknowledgement : 0) + (has_word ? 4 : 0);
+  return bytes <= header->header_bytes() && bytes <= l4.size() ? bytes : 0;
+}
 
 /// GRE's first four bytes (RFC 2784, RFC 2890; version 1 is PPTP's, RFC 2637).
 struct Gre {

@@ -94,7 +94,7 @@ World& world() {
   world.nftables = std::make_unique<control::Nftables>(engine.rules(), world.publisher);
   world.ctnetlink = std::make_unique<control::Ctnetlink>(
       engine.conntrack(), engine.control_participant(), [] { return world.gateway->now(); });
-  world.own = std::make_unique<control::OwnSubsystem>(engine);
+  world.own = std::make_unique<control::OwnSubsystem>(engine, engine);
   world.dispatcher.add(*world.nftables);
   world.dispatcher.add(*world.ctnetlink);
   world.dispatcher.add(*world.own);

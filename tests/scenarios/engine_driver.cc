@@ -51,6 +51,10 @@ std::string tuple_words(const conntrack::Tuple& tuple) {
                                tuple.dst_port.host() & 0xff, tuple.src_port.host());
   }
   if (protocol_name(tuple.protocol) == "unknown") return words;
+  if (tuple.protocol == IPPROTO_GRE) {
+    return words +
+           fmt::format("srckey={:#x} dstkey={:#x} ", tuple.src_port.host(), tuple.dst_port.host());
+  }
   return words + fmt::format("sport={} dport={} ", tuple.src_port.host(), tuple.dst_port.host());
 }
 
@@ -68,6 +72,19 @@ packet::LinkType link_type(Bytes frame, std::size_t port) {
   return (to[0] & 1) != 0 ? packet::LinkType::multicast : packet::LinkType::other_host;
 }
 
+std::string phase_words(const conntrack::Snapshot& entry) {
+  switch (entry.original.protocol) {
+    case IPPROTO_TCP:
+      return fmt::format("{} ", to_string(entry.tcp.phase));
+    case IPPROTO_SCTP:
+      return fmt::format("{} ", to_string(entry.sctp.phase));
+    case IPPROTO_DCCP:
+      return fmt::format("{} ", to_string(entry.dccp.phase));
+    default:
+      return {};
+  }
+}
+
 /// As `conntrack -L -o extended` prints it.
 std::string entry_line(const conntrack::Snapshot& entry, Time now) {
   const conntrack::Tuple& original = entry.original;
@@ -75,7 +92,7 @@ std::string entry_line(const conntrack::Snapshot& entry, Time now) {
       "ipv{} {} {} {} {} ", original.family == wire::Family::ip ? 4 : 6,
       static_cast<int>(original.family), protocol_name(original.protocol), original.protocol,
       std::chrono::duration_cast<std::chrono::seconds>(entry.expires_in(now)).count());
-  if (original.protocol == IPPROTO_TCP) line += fmt::format("{} ", to_string(entry.tcp.phase));
+  line += phase_words(entry);
   line += tuple_words(original) + traffic_words(entry.traffic[0]);
   if ((entry.status & conntrack::status::kSeenReply) == 0) line += "[UNREPLIED] ";
   line += tuple_words(entry.reply) + traffic_words(entry.traffic[1]);

@@ -16,8 +16,6 @@ Result<void> apply_sysctls(const Network& network, engine::Options& options) {
     }
     if (auto set = conntrack::set_sysctl(sysctl, *known, value); !set) return set;
   }
-  options.fragments.ip_timeout = sysctl.ipfrag_time.seconds();
-  options.fragments.ip6_timeout = sysctl.frag6_timeout.seconds();
   return {};
 }
 

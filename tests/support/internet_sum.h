@@ -17,4 +17,14 @@ inline std::uint16_t internet_sum(Bytes bytes) {
   return static_cast<std::uint16_t>(~sum);
 }
 
+/// SCTP's CRC32c (RFC 9260 appendix A), bit by bit.
+inline std::uint32_t crc32c(Bytes bytes) {
+  std::uint32_t crc = 0xffffffff;
+  for (const std::uint8_t byte : bytes) {
+    crc ^= byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82f63b78 : 0);
+  }
+  return ~crc;
+}
+
 }  // namespace weir::test

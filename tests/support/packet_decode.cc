@@ -155,6 +155,14 @@ class Decoder {
       tcp(payload);
     } else if (protocol == IPPROTO_UDP) {
       udp(payload);
+    } else if (protocol == IPPROTO_UDPLITE) {
+      udplite(payload);
+    } else if (protocol == IPPROTO_SCTP) {
+      sctp(payload);
+    } else if (protocol == IPPROTO_DCCP) {
+      dccp(payload);
+    } else if (protocol == IPPROTO_GRE) {
+      gre(payload);
     } else if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
       icmp(protocol == IPPROTO_ICMP ? "icmp" : "icmp6", payload);
     } else {
@@ -166,7 +174,9 @@ class Decoder {
     if (!bytes.empty()) add("data").set("hex", hex(bytes));
   }
 
-  void check_sum(Layer& layer, Bytes bytes, std::uint32_t protocol) {
+  /// `coverage` is how many bytes the checksum covers.
+  void check_sum(Layer& layer, Bytes bytes, std::uint32_t protocol,
+                 std::size_t coverage = SIZE_MAX) {
     if (!is_whole_) return;
     ByteString covered;
     if (protocol != IPPROTO_ICMP) {
@@ -175,7 +185,8 @@ class Decoder {
         for (int shift = 24; shift >= 0; shift -= 8) covered.push_back(value >> shift & 0xff);
       }
     }
-    covered.insert(covered.end(), bytes.begin(), bytes.end());
+    const Bytes summed = bytes.first(std::min(bytes.size(), coverage));
+    covered.insert(covered.end(), summed.begin(), summed.end());
     if (internet_sum(covered) != 0) layer.set("badsum", "");
   }
 
@@ -241,6 +252,80 @@ class Decoder {
       check_sum(layer, bytes, IPPROTO_UDP);
     }
     data(view.part(8));
+  }
+
+  Layer& ports(std::string_view kind, const View& view) {
+    Layer& layer = add(kind);
+    set(layer, "sport", view.u16(0));
+    set(layer, "dport", view.u16(2));
+    return layer;
+  }
+
+  void udplite(Bytes bytes) {
+    const View view(bytes);
+    Layer& layer = ports("udplite", view);
+    const std::uint32_t coverage = view.u16(4);
+    set(layer, "cov", coverage);
+    if (view.u16(6) == 0) {
+      layer.set("nosum", "");
+    } else {
+      check_sum(layer, bytes, IPPROTO_UDPLITE, coverage == 0 ? SIZE_MAX : coverage);
+    }
+    data(view.part(8));
+  }
+
+  void sctp(Bytes bytes) {
+    const View view(bytes);
+    Layer& layer = ports("sctp", view);
+    set(layer, "vtag", view.u32(4));
+    if (bytes.size() < 12) return;  // A quote of eight bytes.
+    ByteString zeroed(bytes.begin(), bytes.end());
+    std::fill_n(zeroed.begin() + 8, 4, std::uint8_t{0});
+    const std::uint32_t sum = view.u8(8) | view.u8(9) << 8 | view.u8(10) << 16 | view.u8(11) << 24;
+    if (is_whole_ && crc32c(zeroed) != sum) layer.set("badsum", "");
+    for (Bytes rest = view.part(12); rest.size() >= 4;) {
+      const View chunk(rest);
+      const std::size_t length = std::max<std::size_t>(chunk.u16(2), 4);
+      Layer& each = add("chunk");
+      set(each, "ctype", chunk.u8(0));
+      set(each, "cflags", chunk.u8(1));
+      if (chunk.u8(0) == 1 || chunk.u8(0) == 2) set(each, "tag", chunk.u32(4));
+      each.set("hex", hex(chunk.part(4, length - 4)));
+      rest = chunk.part((length + 3) / 4 * 4);
+    }
+  }
+
+  void dccp(Bytes bytes) {
+    const View view(bytes);
+    Layer& layer = ports("dccp", view);
+    if (bytes.size() < 12) return;  // A quote of eight bytes.
+    const std::size_t header_bytes = view.u8(4) * std::size_t{4};
+    const std::uint32_t coverage = view.u8(5) & 15;
+    set(layer, "dtype", view.u8(8) >> 1 & 15);
+    set(layer, "cscov", coverage);
+    if ((view.u8(8) & 1) == 0) layer.set("short", "");
+    check_sum(layer, bytes, IPPROTO_DCCP,
+              coverage == 0 ? SIZE_MAX : header_bytes + (coverage - 1) * std::size_t{4});
+    data(view.part(header_bytes));
+  }
+
+  void gre(Bytes bytes) {
+    const View view(bytes);
+    Layer& layer = add("gre");
+    const std::uint32_t flags = view.u16(0);
+    const std::uint32_t version = flags & 7;
+    set(layer, "ver", version);
+    set(layer, "gproto", view.u16(2));
+    std::size_t at = 4;
+    if ((flags & 0x2000) != 0) {
+      set(layer, version == 1 ? "call" : "key", version == 1 ? view.u16(6) : view.u32(4));
+      at += 4;
+    }
+    if ((flags & 0x1000) != 0) {
+      set(layer, "gseq", view.u32(at));
+      at += 4;
+    }
+    data(view.part(at));
   }
 
   void icmp(std::string_view kind, Bytes bytes) {

@@ -28,6 +28,8 @@ constexpr std::array kProtocols = {
     Extension{"frag", IPPROTO_FRAGMENT},   Extension{"dstopts", IPPROTO_DSTOPTS},
     Extension{"tcp", IPPROTO_TCP},         Extension{"udp", IPPROTO_UDP},
     Extension{"icmp", IPPROTO_ICMP},       Extension{"icmp6", IPPROTO_ICMPV6},
+    Extension{"udplite", IPPROTO_UDPLITE}, Extension{"sctp", IPPROTO_SCTP},
+    Extension{"dccp", IPPROTO_DCCP},       Extension{"gre", IPPROTO_GRE},
 };
 
 std::uint8_t protocol_of(std::string_view kind) {
@@ -148,20 +150,28 @@ class Encoder {
     }
     if (layer.kind == "tcp") return tcp(layer, payload, pseudo);
     if (layer.kind == "udp") return udp(layer, payload, pseudo);
+    if (layer.kind == "udplite") return udplite(layer, payload, pseudo);
+    if (layer.kind == "sctp") return sctp(layer, payload);
+    if (layer.kind == "chunk") return chunk(layer, payload);
+    if (layer.kind == "dccp") return dccp(layer, payload, pseudo);
+    if (layer.kind == "gre") return gre(layer, payload);
     if (layer.kind.starts_with("icmp")) return icmp(packet, layer, payload, pseudo);
     return extension(layer, payload, next);
   }
 
+  /// `coverage` is how many bytes the checksum covers.
   void finish_sum(ByteString& bytes, std::size_t at, const Layer& layer, const ByteString& pseudo,
-                  std::uint8_t protocol) {
+                  std::uint8_t protocol, std::size_t coverage = SIZE_MAX) {
     ByteString covered = pseudo;
     if (!pseudo.empty()) {
       put32(covered, bytes.size());
       put32(covered, protocol);
     }
-    covered.insert(covered.end(), bytes.begin(), bytes.end());
+    const auto end = static_cast<std::ptrdiff_t>(std::min(bytes.size(), coverage));
+    covered.insert(covered.end(), bytes.begin(), bytes.begin() + end);
     std::uint16_t sum = internet_sum(covered);
-    if (protocol == IPPROTO_UDP && sum == 0) sum = 0xffff;
+    const bool has_no_zero = protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
+    if (has_no_zero && sum == 0) sum = 0xffff;
     if (layer.has("badsum")) sum ^= 0x5555;
     set16(bytes, at, sum);
   }
@@ -240,6 +250,105 @@ class Encoder {
     put16(bytes, 0);
     bytes.insert(bytes.end(), payload.begin(), payload.end());
     if (!layer.has("nosum")) finish_sum(bytes, 6, layer, pseudo, IPPROTO_UDP);
+    return bytes;
+  }
+
+  ByteString udplite(const Layer& layer, const ByteString& payload, const ByteString& pseudo) {
+    const std::uint64_t coverage = number(layer, "cov", 0);
+    ByteString bytes;
+    put16(bytes, number(*layer.find("sport")));
+    put16(bytes, number(*layer.find("dport")));
+    put16(bytes, coverage);
+    put16(bytes, 0);
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
+    if (!layer.has("nosum")) {
+      finish_sum(bytes, 6, layer, pseudo, IPPROTO_UDPLITE, coverage == 0 ? SIZE_MAX : coverage);
+    }
+    return bytes;
+  }
+
+  ByteString sctp(const Layer& layer, const ByteString& payload) {
+    ByteString bytes;
+    put16(bytes, number(*layer.find("sport")));
+    put16(bytes, number(*layer.find("dport")));
+    put32(bytes, number(layer, "vtag", 0));
+    put32(bytes, 0);
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
+    std::uint32_t sum = crc32c(bytes);
+    if (layer.has("badsum")) sum ^= 0x55555555;
+    for (std::size_t i = 0; i < 4; ++i) bytes[8 + i] = static_cast<std::uint8_t>(sum >> i * 8);
+    return bytes;
+  }
+
+  ByteString chunk(const Layer& layer, const ByteString& payload) {
+    ByteString body = layer.has("hex") ? hex(*layer.find("hex")) : ByteString{};
+    if (layer.has("tag")) {  // INIT and INIT ACK: RFC 9260 section 3.3.2.
+      put32(body, number(layer, "tag", 0));
+      put32(body, 65536);
+      put16(body, 10);
+      put16(body, 10);
+      put32(body, 1);
+    }
+    ByteString bytes;
+    bytes.push_back(static_cast<std::uint8_t>(number(*layer.find("ctype"))));
+    bytes.push_back(static_cast<std::uint8_t>(number(layer, "cflags", 0)));
+    put16(bytes, number(layer, "clen", 4 + body.size()));
+    bytes.insert(bytes.end(), body.begin(), body.end());
+    while (bytes.size() % 4 != 0) bytes.push_back(0);
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
+    return bytes;
+  }
+
+  ByteString dccp(const Layer& layer, const ByteString& payload, const ByteString& pseudo) {
+    const std::uint64_t type = number(*layer.find("dtype"));
+    const std::uint64_t seq = number(layer, "seq", 0);
+    const std::uint64_t ack = number(layer, "ack", 0);
+    const std::uint64_t coverage = number(layer, "cscov", 0);
+    const bool is_short = layer.has("short");
+    ByteString bytes;
+    put16(bytes, number(*layer.find("sport")));
+    put16(bytes, number(*layer.find("dport")));
+    put16(bytes, coverage);
+    put16(bytes, 0);
+    bytes.push_back(static_cast<std::uint8_t>(type << 1 | (is_short ? 0 : 1)));
+    if (is_short) {
+      bytes.push_back(static_cast<std::uint8_t>(seq >> 16));
+      put16(bytes, seq & 0xffff);
+      if (type == 3 || type == 4) put32(bytes, ack);
+    } else {
+      bytes.push_back(0);
+      put16(bytes, seq >> 32);
+      put32(bytes, seq & 0xffffffff);
+      if (type != 0 && type != 2) {
+        put32(bytes, ack >> 32);
+        put32(bytes, ack & 0xffffffff);
+      }
+    }
+    if (type == 0 || type == 1 || type == 7) put32(bytes, 0);  // Service code, or Reset's code.
+    const std::uint64_t header_words = bytes.size() / 4;
+    bytes[4] = static_cast<std::uint8_t>(number(layer, "doff", header_words));
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
+    finish_sum(bytes, 6, layer, pseudo, IPPROTO_DCCP,
+               coverage == 0 ? SIZE_MAX : (header_words + coverage - 1) * 4);
+    return bytes;
+  }
+
+  /// RFC 2890, and RFC 2637 for version 1.
+  ByteString gre(const Layer& layer, const ByteString& payload) {
+    const std::uint64_t version = number(layer, "ver", 0);
+    const bool has_key = layer.has("key") || layer.has("call");
+    const bool has_sequence = layer.has("gseq");
+    ByteString bytes;
+    put16(bytes, (has_key ? 0x2000u : 0) | (has_sequence ? 0x1000u : 0) | version);
+    put16(bytes, number(layer, "gproto", version == 1 ? 0x880b : 0x0800));
+    if (layer.has("call")) {
+      put16(bytes, payload.size());
+      put16(bytes, number(layer, "call", 0));
+    } else if (layer.has("key")) {
+      put32(bytes, number(layer, "key", 0));
+    }
+    if (has_sequence) put32(bytes, number(layer, "gseq", 0));
+    bytes.insert(bytes.end(), payload.begin(), payload.end());
     return bytes;
   }
 

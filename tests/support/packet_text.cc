@@ -186,7 +186,11 @@ class Parser {
   void parse_part(Packet& packet) {
     const std::string word = next("a layer");
     if (parse_common(packet, word)) return;
-    if (word == "data" || word == "hex") {
+    const bool is_body =
+        word == "hex" && !packet.layers.empty() && packet.layers.back().kind == "chunk";
+    if (is_body) {
+      parse_field(packet, word);
+    } else if (word == "data" || word == "hex") {
       packet.layers.push_back({.kind = "data", .fields = {{"hex", parse_data(word)}}});
     } else if (is_layer(word)) {
       packet.layers.push_back({.kind = word, .fields = {}});
@@ -199,14 +203,17 @@ class Parser {
   /// What follows a layer's name without a name of its own.
   void parse_head(Layer& layer) {
     const std::string& kind = layer.kind;
-    if (kind == "ip" || kind == "ip6" || kind == "tcp" || kind == "udp") {
+    if (kind.starts_with("ip") || is_field(kind, "sport")) {
       const bool is_ip = kind.starts_with("ip");
       layer.set(is_ip ? "src" : "sport", next("the source"));
       if (!take(">")) fail(fmt::format("'{}' needs SOURCE > DESTINATION", kind));
       layer.set(is_ip ? "dst" : "dport", next("the destination"));
       if (kind == "tcp") layer.set("flags", next("the TCP flags"));
+      if (kind == "dccp") layer.set("dtype", type_number(kind, next("the DCCP type")));
+    } else if (kind == "chunk") {
+      layer.set("ctype", type_number(kind, next("the chunk's type")));
     } else if (kind == "icmp" || kind == "icmp6") {
-      layer.set("type", icmp_type(kind, next("the ICMP type")));
+      layer.set("type", type_number(kind, next("the ICMP type")));
     }
   }
 
@@ -253,7 +260,7 @@ std::string describe_layer(const Layer& layer) {
   std::string text = layer.kind;
   for (const Field& field : layer.fields) {
     if (field.name == "src" || field.name == "sport" || field.name == "flags" ||
-        field.name == "type") {
+        field.name == "type" || field.name == "ctype" || field.name == "dtype") {
       text += " " + field.value;
     } else if (field.name == "dst" || field.name == "dport") {
       text += " > " + field.value;

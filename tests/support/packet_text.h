@@ -25,7 +25,7 @@ struct Field {
 };
 
 struct Layer {
-  std::string kind;  // ip, ip6, frag, hopopts, dstopts, routing, tcp, udp, icmp, icmp6 or data.
+  std::string kind;  // A word of packet_words.cc: ip, tcp, chunk, data and so on.
   std::vector<Field> fields;
 
   const std::string* find(std::string_view name) const;

@@ -26,9 +26,41 @@ constexpr std::array kVocabulary = {
     Vocabulary{"tcp", " sport dport flags seq ack win urp doff mss wscale sack ts opt ",
                " sackok nop eol badsum "},
     Vocabulary{"udp", " sport dport len ", " nosum badsum "},
+    Vocabulary{"udplite", " sport dport cov ", " nosum badsum "},
+    Vocabulary{"sctp", " sport dport vtag ", " badsum "},
+    Vocabulary{"chunk", " ctype cflags tag clen hex ", " "},
+    Vocabulary{"dccp", " sport dport dtype seq ack cscov doff ", " short badsum "},
+    Vocabulary{"gre", " ver gproto key call gseq ", " "},
     Vocabulary{"icmp", " type code id seq mtu gw ptr ", " badsum "},
     Vocabulary{"icmp6", " type code id seq mtu ptr ", " badsum "},
     Vocabulary{"data", " hex ", " "},
+};
+
+struct TypeName {
+  std::string_view name;
+  unsigned type;
+};
+
+constexpr std::array kChunks = {
+    TypeName{"data", 0},
+    TypeName{"init", 1},
+    TypeName{"init-ack", 2},
+    TypeName{"sack", 3},
+    TypeName{"heartbeat", 4},
+    TypeName{"heartbeat-ack", 5},
+    TypeName{"abort", 6},
+    TypeName{"shutdown", 7},
+    TypeName{"shutdown-ack", 8},
+    TypeName{"error", 9},
+    TypeName{"cookie-echo", 10},
+    TypeName{"cookie-ack", 11},
+    TypeName{"shutdown-complete", 14},
+};
+
+constexpr std::array kDccp = {
+    TypeName{"request", 0}, TypeName{"response", 1}, TypeName{"data", 2},  TypeName{"ack", 3},
+    TypeName{"dataack", 4}, TypeName{"closereq", 5}, TypeName{"close", 6}, TypeName{"reset", 7},
+    TypeName{"sync", 8},    TypeName{"syncack", 9},
 };
 
 bool contains(std::string_view list, std::string_view word) {
@@ -39,11 +71,6 @@ const Vocabulary* find(std::string_view layer) {
   const auto* at = std::ranges::find(kVocabulary, layer, &Vocabulary::layer);
   return at == kVocabulary.end() ? nullptr : at;
 }
-
-struct TypeName {
-  std::string_view name;
-  unsigned type;
-};
 
 constexpr std::array kIcmp = {
     TypeName{"echo-reply", 0},         TypeName{"unreachable", 3}, TypeName{"source-quench", 4},
@@ -84,9 +111,11 @@ bool is_any_flag(std::string_view word) {
                              [word](const Vocabulary& v) { return contains(v.flags, word); });
 }
 
-std::string icmp_type(std::string_view layer, const std::string& word) {
-  const auto names =
-      layer == "icmp" ? std::span<const TypeName>(kIcmp) : std::span<const TypeName>(kIcmp6);
+std::string type_number(std::string_view layer, const std::string& word) {
+  const auto names = layer == "icmp"    ? std::span<const TypeName>(kIcmp)
+                     : layer == "icmp6" ? std::span<const TypeName>(kIcmp6)
+                     : layer == "chunk" ? std::span<const TypeName>(kChunks)
+                                        : std::span<const TypeName>(kDccp);
   const auto at = std::ranges::find(names, word, &TypeName::name);
   return at == names.end() ? word : std::to_string(at->type);
 }

@@ -13,9 +13,9 @@ bool is_field(std::string_view layer, std::string_view word);
 bool is_flag(std::string_view layer, std::string_view word);
 bool is_any_flag(std::string_view word);
 
-/// The number of an ICMP type's name ("echo"); other words are handed back as they are. `layer` is
-/// icmp or icmp6.
-std::string icmp_type(std::string_view layer, const std::string& word);
+/// The number of a type's name ("echo", "init"); other words are handed back as they are. `layer`
+/// is icmp, icmp6, chunk or dccp.
+std::string type_number(std::string_view layer, const std::string& word);
 
 /// Whether that type of message quotes the packet that it is about.
 bool is_icmp_error(std::string_view layer, unsigned type);

@@ -23,10 +23,6 @@ namespace {
 using enum DccpPhase;
 using Type = DccpType;
 
-constexpr std::size_t kShortHeader = 12;  // RFC 4340 section 5.1, without and with X.
-constexpr std::size_t kLongHeader = 16;
-constexpr std::size_t kShortAck = 4;  // Section 5.3.
-constexpr std::size_t kLongAck = 8;
 constexpr std::uint8_t kFirstReserved = 10;
 
 /// What a packet does in a phase.
@@ -121,17 +117,14 @@ std::expected<DccpHeader, Reason> DccpHeader::read(Bytes l4) {
 
   DccpHeader header{.type = static_cast<Type>(raw->type())};
   const bool is_long = raw->has_long_sequence();
-  const std::size_t fixed = is_long ? kLongHeader : kShortHeader;
-  const std::size_t ack_bytes =
-      has_acknowledgement(header.type) ? (is_long ? kLongAck : kShortAck) : 0;
   const std::size_t offset = raw->header_bytes();
   if (offset > l4.size()) return std::unexpected(Reason::truncated);
-  if (offset < fixed + ack_bytes || (!is_long && !may_be_short(header.type))) {
+  if (wire::dccp_fixed_bytes(l4) == 0 || (!is_long && !may_be_short(header.type))) {
     return std::unexpected(Reason::dccp_header);
   }
   header.sequence = is_long ? read_number(&l4[10], 6) : read_number(&l4[9], 3);
-  if (ack_bytes != 0) {
-    header.acknowledged = is_long ? read_number(&l4[fixed + 2], 6) : read_number(&l4[fixed + 1], 3);
+  if (has_acknowledgement(header.type)) {
+    header.acknowledged = is_long ? read_number(&l4[18], 6) : read_number(&l4[13], 3);
   }
 
   const std::size_t coverage = l4[5] & 0x0f;

@@ -42,14 +42,20 @@ class StatsDump final : public Dump {
 
 std::uint8_t OwnSubsystem::id() const { return own::kSubsystem; }
 
-bool OwnSubsystem::is_change(std::uint8_t) const { return false; }
+bool OwnSubsystem::is_change(std::uint8_t number) const { return number == own::kSetSysctl; }
 
 Result<void> OwnSubsystem::handle(const Request& request, Reply& reply) {
-  if (request.message.number() != own::kGetStats) {
-    return std::unexpected(
-        Error{EINVAL, "weir's subsystem has no such message; see docs/NETLINK.md"});
+  switch (request.message.number()) {
+    case own::kGetStats:
+      return reply.start_dump(std::make_unique<StatsDump>(request, stats_.stats()));
+    case own::kGetSysctls:
+      return get_sysctls(request, sysctls_, reply);
+    case own::kSetSysctl:
+      return control::set_sysctl(request, sysctls_);
+    default:
+      return std::unexpected(
+          Error{EINVAL, "weir's subsystem has no such message; see docs/NETLINK.md"});
   }
-  return reply.start_dump(std::make_unique<StatsDump>(request, source_.stats()));
 }
 
 }  // namespace weir::control

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "control/own/sysctl.h"
 #include "control/server/subsystem.h"
 
 namespace weir::control {
@@ -25,14 +26,16 @@ class StatsSource {
 /// weir's own nfnetlink subsystem (netlink/weir.h): what netfilter has no message for.
 class OwnSubsystem final : public Subsystem {
  public:
-  explicit OwnSubsystem(const StatsSource& source) : source_(source) {}
+  OwnSubsystem(const StatsSource& stats, SysctlSource& sysctls)
+      : stats_(stats), sysctls_(sysctls) {}
 
   std::uint8_t id() const override;
   bool is_change(std::uint8_t number) const override;
   Result<void> handle(const Request& request, Reply& reply) override;
 
  private:
-  const StatsSource& source_;
+  const StatsSource& stats_;
+  SysctlSource& sysctls_;
 };
 
 }  // namespace weir::control

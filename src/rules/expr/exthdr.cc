@@ -3,6 +3,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "rules/data.h"
@@ -10,6 +11,7 @@
 #include "rules/expr/tcp_option.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
+#include "wire/udp.h"
 
 namespace weir::rules {
 namespace {
@@ -78,6 +80,46 @@ std::optional<std::uint32_t> find_ipv4_option(const packet::Packet& packet, std:
   return std::nullopt;
 }
 
+/// Where the first chunk of the type begins in an SCTP packet, from the frame's first byte; nothing
+/// when the field that is asked for lies outside it (nft_exthdr_sctp_eval).
+std::optional<std::uint32_t> find_sctp_chunk(const packet::Packet& packet, const Field& field) {
+  if (packet.l4_protocol != IPPROTO_SCTP || !has_transport(packet)) return std::nullopt;
+  const Bytes l4 = packet.l4();
+  for (std::size_t at = sizeof(wire::Sctp); at + 4 <= l4.size();) {
+    const std::uint32_t bytes = load<Be16>(&l4[at + 2]).host();
+    if (bytes == 0) break;
+    if (l4[at] == field.type) {
+      const bool has_field = field.offset + field.length <= bytes && at + bytes <= l4.size();
+      if (!field.asks_presence() && !has_field) break;
+      return static_cast<std::uint32_t>(packet.l4_offset + at);
+    }
+    at += (bytes + 3) / 4 * 4;
+  }
+  return std::nullopt;
+}
+
+/// Where the option of the type begins in a DCCP header, likewise (nft_exthdr_dccp_eval, RFC 4340
+/// section 5.8).
+std::optional<std::uint32_t> find_dccp_option(const packet::Packet& packet, std::uint8_t type) {
+  constexpr std::uint8_t kLastOfOneByte = 31;
+  if (packet.l4_protocol != IPPROTO_DCCP || !has_transport(packet)) return std::nullopt;
+  const Bytes l4 = packet.l4();
+  const std::size_t begin = wire::dccp_fixed_bytes(l4);
+  if (begin == 0) return std::nullopt;
+  const std::size_t end = std::min(wire::at<wire::Dccp>(l4.data()).header_bytes(), l4.size());
+  for (std::size_t at = begin; at < end;) {
+    if (l4[at] == type) return static_cast<std::uint32_t>(packet.l4_offset + at);
+    if (l4[at] <= kLastOfOneByte) {
+      ++at;
+    } else if (at + 1 < end && l4[at + 1] >= 2) {
+      at += l4[at + 1];
+    } else {
+      break;
+    }
+  }
+  return std::nullopt;
+}
+
 class ExthdrRead final : public Expression {
  public:
   ExthdrRead(const Field& field, RegisterIndex destination)
@@ -108,6 +150,10 @@ class ExthdrRead final : public Expression {
         return find_ipv6_header(packet, field_.type);
       case NFT_EXTHDR_OP_IPV4:
         return find_ipv4_option(packet, field_.type);
+      case NFT_EXTHDR_OP_SCTP:
+        return find_sctp_chunk(packet, field_);
+      case NFT_EXTHDR_OP_DCCP:
+        return find_dccp_option(packet, field_.type);
       default:
         return locate_tcp(packet);
     }
@@ -213,6 +259,10 @@ Result<std::unique_ptr<Expression>> make_read(const netlink::Attributes& attribu
             attributes.error(NFTA_EXTHDR_TYPE, EOPNOTSUPP, "no such IPv4 option can be read"));
     }
   }
+  if (field.operation == NFT_EXTHDR_OP_DCCP && !field.asks_presence()) {
+    return std::unexpected(
+        attributes.error(NFTA_EXTHDR_FLAGS, EOPNOTSUPP, "DCCP options can't be read, only found"));
+  }
   return std::make_unique<ExthdrRead>(field, *destination);
 }
 
@@ -228,9 +278,9 @@ Result<std::unique_ptr<Expression>> parse(netlink::Region region, ParseContext&)
   if (field.flags & ~std::uint32_t{NFT_EXTHDR_F_PRESENT}) {
     return std::unexpected(attributes->error(NFTA_EXTHDR_FLAGS, EINVAL, "unknown flags"));
   }
-  if (field.operation > NFT_EXTHDR_OP_IPV4) {
-    return std::unexpected(attributes->error(NFTA_EXTHDR_OP, EOPNOTSUPP,
-                                             "weir reads no SCTP chunks and no DCCP options"));
+  if (field.operation > NFT_EXTHDR_OP_DCCP) {
+    return std::unexpected(
+        attributes->error(NFTA_EXTHDR_OP, EOPNOTSUPP, "no such kind of extension header"));
   }
   const bool reads = attributes->has(NFTA_EXTHDR_DREG);
   const bool writes = attributes->has(NFTA_EXTHDR_SREG);
