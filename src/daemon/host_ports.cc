@@ -13,6 +13,7 @@ Result<HostPort> open_device(const HostPortOptions& options) {
                                   .wish = {.driver = port.driver, .tx = port.tx}});
   if (!wire) return std::unexpected(wire.error());
   const std::uint32_t ifindex = wire->ifindex;
+  const bool has_generic_xdp = wire->xdp && !wire->xdp->is_native;
   opened.handles.wire = std::move(*wire);
 
   auto tap = io::open_host_tap(ifindex, options.workers, options.takes_over);
@@ -24,6 +25,7 @@ Result<HostPort> open_device(const HostPortOptions& options) {
                                       .port_ifindex = ifindex,
                                       .tap_ifindex = tap->ifindex,
                                       .heartbeat = options.heartbeat,
+                                      .has_generic_xdp = has_generic_xdp,
                                       .fails_open = options.fails_open});
   if (!hooks) return std::unexpected(hooks.error());
   opened.hooks = std::move(*hooks);

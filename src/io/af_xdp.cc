@@ -182,7 +182,7 @@ class XdpQueue final : public Queue {
   }
 
   void read_missed() {
-    if (++empty_reads_ % 64 != 1) return;
+    if (++empty_reads_ % 1024 != 1) return;
     for (const auto& socket : sockets_) counters_.rx_missed.add(socket->take_missed());
   }
 

@@ -20,6 +20,7 @@ struct Constants {
   std::uint32_t tap_ifindex;
   std::uint32_t port_ifindex;
   std::uint32_t fails_open;
+  std::uint32_t has_generic_xdp;
 };
 
 struct ObjectCloser {
@@ -88,7 +89,8 @@ Result<std::unique_ptr<HostHooks>> HostHooks::attach(const Devices& devices) {
   auto object = load_programs({.own_mark = kEngineMark,
                                .tap_ifindex = devices.tap_ifindex,
                                .port_ifindex = devices.port_ifindex,
-                               .fails_open = devices.fails_open},
+                               .fails_open = devices.fails_open,
+                               .has_generic_xdp = devices.has_generic_xdp},
                               devices.heartbeat);
   if (!object) return std::unexpected(object.error());
   auto hooks = std::make_unique<Attached>(std::move(*object), devices);

@@ -25,8 +25,9 @@ class HostHooks {
     std::string port;
     std::uint32_t port_ifindex = 0;
     std::uint32_t tap_ifindex = 0;
-    int heartbeat = -1;       // make_heartbeat()'s.
-    bool fails_open = false;  // Without a heartbeat for a second the kernel gets the packets.
+    int heartbeat = -1;            // make_heartbeat()'s.
+    bool has_generic_xdp = false;  // The port has an XDP program in generic mode (af_xdp.h).
+    bool fails_open = false;       // Without a heartbeat for a second the kernel gets the packets.
   };
 
   /// Loads and attaches; programs that are there already (a dead engine's, or one's that hands

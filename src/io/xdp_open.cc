@@ -31,7 +31,13 @@ std::unexpected<Error> failed(int error, const std::string& what) {
   return std::unexpected(Error{error, fmt::format("{}: {}", what, std::strerror(error))});
 }
 
-Result<Object> load_program(const XdpOptions& options, std::uint32_t rx_queues) {
+/// As the program's read-only variables lie.
+struct Constants {
+  std::uint32_t port_ifindex;
+  std::uint32_t is_generic;
+};
+
+Result<Object> load_program(const XdpOptions& options, std::uint32_t rx_queues, bool is_generic) {
   libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });
   LIBBPF_OPTS(bpf_object_open_opts, open_options, .object_name = "weir_xdp");
   Object object(bpf_object__open_mem(kXdpBpfObject, sizeof kXdpBpfObject, &open_options));
@@ -41,9 +47,9 @@ Result<Object> load_program(const XdpOptions& options, std::uint32_t rx_queues) 
   };
   const auto workers = static_cast<std::uint32_t>(options.has_live_frames ? options.workers : 1);
   const std::uint32_t slots = options.has_live_frames ? workers * WEIR_LIVE_SLOTS : 1;
+  const Constants constants{.port_ifindex = options.ifindex, .is_generic = is_generic};
   bpf_map* const rodata = map("weir_xdp.rodata");
-  if (rodata == nullptr ||
-      bpf_map__set_initial_value(rodata, &options.ifindex, sizeof options.ifindex) != 0 ||
+  if (rodata == nullptr || bpf_map__set_initial_value(rodata, &constants, sizeof constants) != 0 ||
       bpf_map__set_max_entries(map("sockets"), rx_queues) != 0 ||
       bpf_map__set_max_entries(map("slots"), slots) != 0 ||
       bpf_map__set_max_entries(map("control"), workers) != 0) {
@@ -56,13 +62,30 @@ Result<Object> load_program(const XdpOptions& options, std::uint32_t rx_queues) 
 
 FileDescriptor copy_of(int fd) { return FileDescriptor(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
-Result<FileDescriptor> attach(const XdpOptions& options, int program, std::uint32_t mode) {
-  LIBBPF_OPTS(bpf_link_create_opts, link_options, .flags = mode);
+/// A program that is loaded and attached.
+struct Attached {
+  Object object;
+  int program = -1;
+  FileDescriptor link;
+
+  int map(const char* name) const { return bpf_object__find_map_fd_by_name(object.get(), name); }
+};
+
+Result<Attached> attach(const XdpOptions& options, std::uint32_t rx_queues, bool is_generic) {
+  auto object = load_program(options, rx_queues, is_generic);
+  if (!object) return std::unexpected(object.error());
+  Attached made{.object = std::move(*object), .program = -1, .link = {}};
+  made.program = bpf_program__fd(bpf_object__find_program_by_name(made.object.get(), "weir_xdp"));
+  LIBBPF_OPTS(bpf_link_create_opts, link_options,
+              .flags = is_generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
   const int link =
-      bpf_link_create(program, static_cast<int>(options.ifindex), BPF_XDP, &link_options);
-  if (link >= 0) return FileDescriptor(link);
-  const char* const hint = link == -EBUSY ? " (it has another XDP program)" : "";
-  return failed(-link, fmt::format("XDP program on {}{}", options.device, hint));
+      bpf_link_create(made.program, static_cast<int>(options.ifindex), BPF_XDP, &link_options);
+  if (link < 0) {
+    const char* const hint = link == -EBUSY ? " (it has another XDP program)" : "";
+    return failed(-link, fmt::format("XDP program on {}{}", options.device, hint));
+  }
+  made.link = FileDescriptor(link);
+  return made;
 }
 
 /// A socket with a receive ring, which the map insists on.
@@ -93,34 +116,27 @@ Result<void> open_senders(const XdpOptions& options, XdpDescriptors& made) {
 Result<XdpDescriptors> open_xdp(const XdpOptions& options) {
   const auto facts = read_device_facts(options.device);
   if (!facts) return std::unexpected(facts.error());
-  auto object = load_program(options, facts->rx_queues);
-  if (!object) return std::unexpected(object.error());
-  const auto map_fd = [&](const char* name) {
-    return bpf_object__find_map_fd_by_name(object->get(), name);
-  };
-  const int program = bpf_program__fd(bpf_object__find_program_by_name(object->get(), "weir_xdp"));
-
   XdpDescriptors made;
   made.ifindex = options.ifindex;
   made.workers = static_cast<std::uint32_t>(options.workers);
+  auto attached = attach(options, facts->rx_queues, false);
+  made.is_native = attached.has_value();
+  if (!attached && options.allows_generic) attached = attach(options, facts->rx_queues, true);
+  if (!attached) return std::unexpected(attached.error());
+
   for (std::uint32_t queue = 0; queue < facts->rx_queues; ++queue) {
-    auto socket = open_socket(map_fd("sockets"), queue);
+    auto socket = open_socket(attached->map("sockets"), queue);
     if (!socket) return std::unexpected(socket.error());
     made.sockets.push_back(std::move(*socket));
   }
   if (!options.has_live_frames && made.sockets.size() < options.workers) {
     if (auto opened = open_senders(options, made); !opened) return std::unexpected(opened.error());
   }
-
-  auto link = attach(options, program, XDP_FLAGS_DRV_MODE);
-  made.is_native = link.has_value();
-  if (!link && options.allows_generic) link = attach(options, program, XDP_FLAGS_SKB_MODE);
-  if (!link) return std::unexpected(link.error());
-  made.link = std::move(*link);
-  made.program = copy_of(program);
+  made.link = std::move(attached->link);
+  made.program = copy_of(attached->program);
   if (options.has_live_frames) {
-    made.live_slots = copy_of(map_fd("slots"));
-    made.live_control = copy_of(map_fd("control"));
+    made.live_slots = copy_of(attached->map("slots"));
+    made.live_control = copy_of(attached->map("control"));
   }
   return made;
 }

@@ -3,11 +3,13 @@
 // Three tc programs that put weir between a port and the host's stack. The kernel keeps ARP,
 // neighbour discovery, everything that isn't IP and tagged frames; weir gets a copy of all other IP
 // packets by AF_PACKET, so the stack must not see them too. When the engine is gone the programs
-// stay: closed. With the policy open they let the kernel have everything once the engine's heartbeat
-// has stopped: nobody may be left who could take them away.
+// stay: closed. With the policy open they let the kernel have everything once the engine's
+// heartbeat has stopped: nobody may be left who could take them away.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
+
+#include "injected.h"
 
 #define SECTION(name) __attribute__((section(name), used))
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -15,6 +17,8 @@
 static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*load_bytes)(const void *skb, __u32 offset, void *to,
                           __u32 len) = (void *)BPF_FUNC_skb_load_bytes;
+static long (*store_bytes)(void *skb, __u32 offset, const void *from, __u32 len,
+                           __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
 
 static void *(*look_up)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static __u64 (*boot_time_ns)(void) = (void *)BPF_FUNC_ktime_get_boot_ns;
@@ -23,6 +27,7 @@ const volatile __u32 own_mark = 0;     // Set on frames that come from the engin
 const volatile __u32 tap_ifindex = 0;  // The port's TAP.
 const volatile __u32 port_ifindex = 0;
 const volatile __u32 fails_open = 0;
+const volatile __u32 has_generic_xdp = 0;  // The port's XDP program sees injected frames too.
 
 #define MEMBER(name, value) int(*name)[value]
 struct {
@@ -63,10 +68,34 @@ ALWAYS_INLINE int is_abandoned(void) {
   return beat && (__s64)(boot_time_ns() - *beat) > patience_ns;
 }
 
+/// What io/host_mark.h says: a marked frame between engine and host has this for a source address.
+struct marked_source {
+  __u8 prefix[2];
+  __u8 mark[4];
+};
+enum { kSourceAt = 6, kPrefix0 = 0x03, kPrefix1 = 0x77 };
+
+ALWAYS_INLINE __u32 mark_from_engine(struct __sk_buff *skb) {
+  struct marked_source source;
+  __u32 mark;
+  if (load_bytes(skb, kSourceAt, &source, sizeof source)) return 0;
+  if (source.prefix[0] != kPrefix0 || source.prefix[1] != kPrefix1) return 0;
+  __builtin_memcpy(&mark, source.mark, sizeof mark);
+  return mark;
+}
+
+ALWAYS_INLINE void tell_mark(struct __sk_buff *skb) {
+  struct marked_source source = {.prefix = {kPrefix0, kPrefix1}};
+  const __u32 mark = skb->mark;
+  if (mark == 0) return;
+  __builtin_memcpy(source.mark, &mark, sizeof mark);
+  store_bytes(skb, kSourceAt, &source, sizeof source, 0);
+}
+
 /// Port ingress: what the engine injected for the host goes up, what the engine takes stops here.
 SECTION("tc") int weir_ingress(struct __sk_buff *skb) {
   if (skb->mark == own_mark) {
-    skb->mark = 0;
+    skb->mark = mark_from_engine(skb);
     return TC_ACT_OK;
   }
   return is_for_weir(skb) && !is_abandoned() ? TC_ACT_SHOT : TC_ACT_OK;
@@ -75,12 +104,20 @@ SECTION("tc") int weir_ingress(struct __sk_buff *skb) {
 /// Port egress: what the host sends goes to the engine first; the engine's own frames pass.
 SECTION("tc") int weir_egress(struct __sk_buff *skb) {
   if (skb->mark == own_mark) return TC_ACT_OK;
-  return is_for_weir(skb) && !is_abandoned() ? redirect(tap_ifindex, 0) : TC_ACT_OK;
+  if (!is_for_weir(skb) || is_abandoned()) return TC_ACT_OK;
+  tell_mark(skb);
+  return redirect(tap_ifindex, 0);
 }
 
 /// TAP ingress: what the engine writes for the host arrives on the real port.
 SECTION("tc") int weir_inject(struct __sk_buff *skb) {
   skb->mark = own_mark;
+  if (has_generic_xdp) {
+    const __u16 type = skb->protocol == __builtin_bswap16(ETH_P_IP)
+                           ? __builtin_bswap16(WEIR_INJECTED_IP)
+                           : __builtin_bswap16(WEIR_INJECTED_IP6);
+    store_bytes(skb, 2 * ETH_ALEN, &type, sizeof type, 0);
+  }
   return redirect(port_ifindex, BPF_F_INGRESS);
 }
 

@@ -14,6 +14,7 @@
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 
+#include "injected.h"
 #include "live_slot.h"
 
 #define SECTION(name) __attribute__((section(name), used))
@@ -31,6 +32,7 @@ static long (*store_bytes)(struct xdp_md *xdp, __u32 offset, void *from,
                            __u32 len) = (void *)BPF_FUNC_xdp_store_bytes;
 
 const volatile __u32 port_ifindex = 0;
+const volatile __u32 is_generic = 0;
 
 struct {
   NUMBER(type, BPF_MAP_TYPE_XSKMAP);
@@ -94,10 +96,25 @@ ALWAYS_INLINE int transmit(struct xdp_md *xdp) {
   return redirect(port_ifindex, 0);
 }
 
+/// Gives a frame that the engine has injected its own type back. False for any other.
+ALWAYS_INLINE int restore_injected(__u8 *frame, const __u8 *end) {
+  __u16 *const type = (__u16 *)(frame + 2 * ETH_ALEN);
+  if (frame + ETH_HLEN > end) return 0;
+  if (*type == __builtin_bswap16(WEIR_INJECTED_IP)) {
+    *type = __builtin_bswap16(ETH_P_IP);
+  } else if (*type == __builtin_bswap16(WEIR_INJECTED_IP6)) {
+    *type = __builtin_bswap16(ETH_P_IPV6);
+  } else {
+    return 0;
+  }
+  return 1;
+}
+
 SECTION("xdp") int weir_xdp(struct xdp_md *xdp) {
   if (xdp->ingress_ifindex != port_ifindex) return transmit(xdp);
-  const __u8 *const frame = (const __u8 *)(long)xdp->data;
+  __u8 *const frame = (__u8 *)(long)xdp->data;
   const __u8 *const end = (const __u8 *)(long)xdp->data_end;
+  if (is_generic && restore_injected(frame, end)) return XDP_PASS;
   if (!is_for_weir(frame, end)) return XDP_PASS;
   return redirect_map(&sockets, xdp->rx_queue_index, XDP_PASS);
 }
