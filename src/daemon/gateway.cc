@@ -1,9 +1,12 @@
 #include "daemon/gateway.h"
 
 #include <fmt/format.h>
-#include <poll.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <utility>
@@ -15,21 +18,38 @@ namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kServeWait = std::chrono::milliseconds(20);
+/// Ports that reloads can add to those that weir starts with.
+constexpr std::size_t kSparePorts = 8;
+
+/// The number of a signal that waits, or zero.
+int next_signal(int signals) {
+  signalfd_siginfo info{};
+  return read(signals, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+}
 
 }  // namespace
 
-Result<std::unique_ptr<Gateway>> Gateway::open(const Settings& settings, const Separation& parts) {
-  std::unique_ptr<Gateway> gateway(new Gateway(settings, parts));
+Result<std::unique_ptr<Gateway>> Gateway::open(const Settings& settings, const Separation& parts,
+                                               Surroundings surroundings) {
+  std::unique_ptr<Gateway> gateway(new Gateway(settings, parts, std::move(surroundings)));
   if (auto opened = gateway->open_control(); !opened) return std::unexpected(opened.error());
   const auto confined = parts.confine();
   if (!confined) return std::unexpected(confined.error());
   spdlog::info("the engine runs as {}", *confined);
   if (auto opened = gateway->open_ports(); !opened) return std::unexpected(opened.error());
   if (auto started = gateway->start_workers(); !started) return std::unexpected(started.error());
+  auto supervision =
+      Supervision::open(settings, std::move(gateway->surroundings_.manager),
+                        {*gateway->engine_, gateway->control_->server(), gateway->threads_});
+  if (!supervision) return std::unexpected(supervision.error());
+  gateway->supervision_ = std::move(*supervision);
+  gateway->engine_->include(gateway->supervision_.get());
   return gateway;
 }
 
 Gateway::~Gateway() {
+  if (engine_ != nullptr) engine_->include(nullptr);
+  supervision_.reset();
   threads_.clear();
   // While nothing else can have taken the socket's place.
   parts_.host().finish({.has_failed = !has_started_, .owns_socket = control_ != nullptr});
@@ -45,6 +65,8 @@ Result<void> Gateway::open_control() {
 
   engine::Options options;
   options.workers = settings_.workers;
+  options.worker.small_buffers = settings_.small_buffers;
+  options.worker.large_buffers = settings_.large_buffers;
   options.conntrack.max = settings_.conntrack_max;
   options.conntrack.wall_offset = wall_time() - boot_time().time_since_epoch();
   options.log = &rule_log_;
@@ -52,6 +74,9 @@ Result<void> Gateway::open_control() {
   if (!engine) return std::unexpected(engine.error());
   engine_ = std::move(*engine);
   first_generation_ = engine_->rules().generation();
+  for (const SysctlSetting& sysctl : settings_.sysctls) {
+    if (auto set = engine_->set_sysctl(sysctl.name, std::to_string(sysctl.value)); !set) return set;
+  }
 
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(settings_.socket).parent_path(), error);
@@ -85,6 +110,12 @@ Result<void> Gateway::open_ports() {
                  io::name_of(choice.driver), choice.why);
     devices_.push_back(std::move(*device));
   }
+  const std::size_t most = std::min(devices_.size() + kSparePorts, pipeline::kMaxPorts);
+  while (engine_->port_count() < most) {
+    engine_->add_port({.name = "",
+                       .ifindex = 0,
+                       .queues = std::vector<pipeline::PortQueues>(settings_.workers)});
+  }
   return {};
 }
 
@@ -117,16 +148,30 @@ Result<void> Gateway::load_rules() {
   return {};
 }
 
-Result<void> Gateway::run(int stop_fd) {
+Result<void> Gateway::run(int signals) {
   has_started_ = true;
-  pollfd stop{.fd = stop_fd, .events = POLLIN, .revents = 0};
-  while (poll(&stop, 1, 0) == 0) {
+  supervision_->manager().ready();
+  tell_status();
+  for (;;) {
+    if (const int signal = next_signal(signals); signal == SIGHUP) {
+      reload();
+    } else if (signal != 0) {
+      break;
+    }
     turn();
     if (host_watcher_.is_dead)
       return std::unexpected(Error{EPIPE, "the privileged process has died: stopping"});
   }
+  supervision_->manager().stopping();
   spdlog::info("stopping");
   return {};
+}
+
+void Gateway::tell_status() {
+  std::size_t ports = 0;
+  for (const PortSettings& port : settings_.ports) ports += !port.name.empty();
+  supervision_->manager().status(fmt::format(
+      "{} ports, {}", ports, engine_->is_open() ? "forwarding" : "no rules yet: nothing passes"));
 }
 
 /// The control thread's round.
@@ -137,6 +182,7 @@ void Gateway::turn() {
     next_tick_ = now + kTick;
     rule_log_.write_out();
     open_gate_when_loaded();
+    if (supervision_ != nullptr) supervision_->tick(now);
   }
   if (auto ticked = mirror_->tick(now); !ticked) spdlog::error("routing: {}", ticked.error().text);
 }
@@ -146,6 +192,7 @@ void Gateway::open_gate_when_loaded() {
   if (engine_->rules().generation() == first_generation_) return;
   open_gate();
   spdlog::info("rules loaded; forwarding");
+  tell_status();
 }
 
 /// From the first beat on the kernel leaves the packets to us, where it had them (`fail_policy`).

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,8 +9,11 @@
 #include "base/error.h"
 #include "daemon/device.h"
 #include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/reload.h"
 #include "daemon/separation.h"
 #include "daemon/settings.h"
+#include "daemon/supervision.h"
 #include "daemon/worker_thread.h"
 #include "engine/control_plane.h"
 #include "engine/engine.h"
@@ -17,22 +21,31 @@
 
 namespace weir::daemon {
 
+/// Who started weir, and how it was told what to do.
+struct Surroundings {
+  ServiceManager manager;
+  /// The settings that the text of a configuration file gives, with the command line; null when
+  /// none was named.
+  std::function<Result<Settings>(const std::string& config)> reread;
+};
+
 /// A running engine on a host: its devices, its threads, the mirror of the kernel's tables, and the
 /// nfnetlink server. The thread that calls run() is the control thread. open() gives up the
 /// process's privileges half-way (Separation::confine).
 class Gateway final : private routing::MirrorListener, private control::Watcher {
  public:
   /// Opens everything but lets nothing through yet. What was opened is given back when this fails.
-  static Result<std::unique_ptr<Gateway>> open(const Settings& settings, const Separation& parts);
+  static Result<std::unique_ptr<Gateway>> open(const Settings& settings, const Separation& parts,
+                                               Surroundings surroundings);
   ~Gateway() override;
 
   /// Loads settings.rules, if there is such a file, and opens the gate. Without a file the gate
   /// opens with the first rules that come over the socket.
   Result<void> load_rules();
 
-  /// Serves until `stop_fd` (a signalfd) becomes readable. Errors: EPIPE when the privileged
-  /// process has died.
-  Result<void> run(int stop_fd);
+  /// Serves until `signals` (a signalfd) brings another one than SIGHUP, which reloads. Errors:
+  /// EPIPE when the privileged process has died.
+  Result<void> run(int signals);
 
  private:
   /// The privileged process's end of the socketpair: readable when it has died.
@@ -41,7 +54,8 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
     bool is_dead = false;
   };
 
-  Gateway(const Settings& settings, const Separation& parts) : settings_(settings), parts_(parts) {}
+  Gateway(const Settings& settings, const Separation& parts, Surroundings surroundings)
+      : settings_(settings), parts_(parts), surroundings_(std::move(surroundings)) {}
 
   Result<void> open_control();
   Result<void> open_ports();
@@ -49,6 +63,15 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   void turn();
   void open_gate_when_loaded();
   void open_gate();
+  void tell_status();
+
+  // gateway_reload.cc
+  void reload();
+  Result<void> try_reload();
+  Result<Settings> read_settings_again();
+  Result<void> load_rules_again(const std::string& name);
+  void apply_ports(const Changes& changes);
+  void apply_sysctls(const Changes& changes);
 
   void close_port(std::uint16_t port);
   void reopen_port(std::uint16_t port);
@@ -63,8 +86,9 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   // control::Watcher
   void on_readable() override;
 
-  const Settings settings_;
+  Settings settings_;  // A port without a name is a place that a reload has left, or not yet filled.
   const Separation& parts_;
+  Surroundings surroundings_;
   HostWatcher host_watcher_;
   bool has_started_ = false;
   RuleLog rule_log_;
@@ -73,6 +97,7 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   std::unique_ptr<routing::Mirror> mirror_;
   std::vector<std::unique_ptr<Device>> devices_;  // By port; null while the device is away.
   std::vector<std::unique_ptr<WorkerThread>> threads_;
+  std::unique_ptr<Supervision> supervision_;
   Time next_tick_{};
   std::uint64_t first_generation_ = 0;
 };

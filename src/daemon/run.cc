@@ -53,6 +53,18 @@ struct CommandLine {
     if (!config.empty()) {
       if (auto read = read_config(config, settings); !read) return std::unexpected(read.error());
     }
+    return over(std::move(settings));
+  }
+
+  /// The same with the file's text.
+  Result<Settings> settings(const std::string& text) const {
+    Settings settings;
+    if (auto read = parse_config(text, config, settings); !read)
+      return std::unexpected(read.error());
+    return over(std::move(settings));
+  }
+
+  Result<Settings> over(Settings settings) const {
     if (!ports.empty()) settings.ports.clear();
     for (const std::string& text : ports) {
       auto port = parse_port(text);
@@ -110,26 +122,28 @@ void add_options(CLI::App& app, CommandLine& line) {
   app.footer(kFooter);
 }
 
-/// SIGTERM and SIGINT as a readable descriptor; blocked in every thread that starts later.
-FileDescriptor stop_signals() {
-  sigset_t stop;
-  sigemptyset(&stop);
-  sigaddset(&stop, SIGTERM);
-  sigaddset(&stop, SIGINT);
-  sigprocmask(SIG_BLOCK, &stop, nullptr);
+/// SIGTERM, SIGINT and SIGHUP as a readable descriptor; blocked in every thread that starts later.
+FileDescriptor signals_for_us() {
+  sigset_t ours;
+  sigemptyset(&ours);
+  for (const int each : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ours, each);
+  sigprocmask(SIG_BLOCK, &ours, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  return FileDescriptor(signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK));
+  return FileDescriptor(signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 int run(const Settings& settings, const CommandLine& line) {
-  const FileDescriptor stop = stop_signals();
+  const FileDescriptor signals = signals_for_us();
+  Surroundings surroundings{.manager = ServiceManager::from_environment(), .reread = {}};
+  if (!line.config.empty())
+    surroundings.reread = [line](const std::string& text) { return line.settings(text); };
   const auto parts = Separation::start(
       {.settings = settings, .reread = [line] { return line.settings(); }, .config = line.config});
   if (!parts) return refuse(parts.error(), kRefused);
-  auto gateway = Gateway::open(settings, *parts);
+  auto gateway = Gateway::open(settings, *parts, std::move(surroundings));
   if (!gateway) return refuse(gateway.error(), kRefused);
   if (auto loaded = (*gateway)->load_rules(); !loaded) return refuse(loaded.error(), kRefused);
-  if (auto ran = (*gateway)->run(stop.get()); !ran) return refuse(ran.error(), kRefused);
+  if (auto ran = (*gateway)->run(signals.get()); !ran) return refuse(ran.error(), kRefused);
   return kDone;
 }
 

@@ -77,6 +77,8 @@ class Engine final : public control::StatsSource, public control::SysctlSource {
   /// The port's device has another index now, or other queues (null while it is away). The caller
   /// replaces them on the workers too (pipeline::Output::replace).
   void set_port_ifindex(std::uint16_t port, std::uint32_t ifindex);
+  /// A port without a name is a place for one that comes later: without device and in no statistic.
+  void set_port_name(std::uint16_t port, std::string name) { ports_[port].name = std::move(name); }
   void replace_queues(std::uint16_t port, std::vector<pipeline::PortQueues> queues) {
     ports_[port].queues = std::move(queues);
   }
@@ -92,6 +94,8 @@ class Engine final : public control::StatsSource, public control::SysctlSource {
                                 const wire::Address& address, Time now);
 
   std::vector<control::Stat> stats() const override;
+  /// Somebody else's numbers are to come with them; null: nobody's. It outlives the engine.
+  void include(const control::StatsSource* others) { other_stats_ = others; }
 
   // The knobs (conntrack/sysctl.h): for the control thread.
   std::vector<control::SysctlValue> sysctls() const override;
@@ -119,6 +123,7 @@ class Engine final : public control::StatsSource, public control::SysctlSource {
   std::unique_ptr<pipeline::Shared> shared_;
   std::vector<Port> ports_;
   std::vector<std::unique_ptr<pipeline::Worker>> workers_;
+  const control::StatsSource* other_stats_ = nullptr;
 };
 
 }  // namespace weir::engine

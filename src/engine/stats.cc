@@ -101,13 +101,16 @@ void add_conntrack(std::vector<Stat>& stats, const conntrack::Table& table) {
 
 std::vector<Stat> Engine::stats() const {
   std::vector<Stat> stats;
+  stats.push_back({"gate.is_open", is_open() ? 1u : 0u});
   add_path(stats, workers_);
   for (std::size_t port = 0; port < ports_.size(); ++port) {
+    if (ports_[port].name.empty()) continue;
     std::vector<const io::Queue*> wire, host;
     for (const pipeline::PortQueues& queues : ports_[port].queues) {
       if (queues.wire != nullptr) wire.push_back(queues.wire);
       if (queues.host != nullptr) host.push_back(queues.host);
     }
+    stats.push_back({fmt::format("port.{}.is_up", ports_[port].name), wire.empty() ? 0u : 1u});
     add_queue(stats, fmt::format("port.{}", ports_[port].name), wire);
     add_verdicts(stats, ports_[port].name, port, workers_);
     if (!host.empty()) add_queue(stats, fmt::format("port.{}.host", ports_[port].name), host);
@@ -121,6 +124,9 @@ std::vector<Stat> Engine::stats() const {
   stats.push_back({"memory.conntrack_bytes", conntrack_->memory_bytes()});
   stats.push_back({"memory.fragments_bytes", fragments.memory_used_bytes});
   stats.push_back({"rules.generation", rules_->generation()});
+  if (other_stats_ != nullptr) {
+    for (Stat& stat : other_stats_->stats()) stats.push_back(std::move(stat));
+  }
   return stats;
 }
 
