@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "base/file_descriptor.h"
+#include "io/host_mark.h"
 #include "io/virtio.h"
 #include "io/vlan.h"
 
@@ -24,6 +25,7 @@ constexpr unsigned kOffloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_
 constexpr unsigned kUdpOffloads =
     0x20 | 0x40;                // TUN_F_USO4 and USO6, missing from Debian 12's header.
 constexpr int kTapMtu = 65521;  // The port's own MTU is what limits.
+constexpr std::uint32_t kSmallestFrameBytes = 14;  // An Ethernet header.
 constexpr int kDyingChecks = 100;
 constexpr useconds_t kDyingPauseMicroseconds = 10'000;
 
@@ -65,6 +67,7 @@ class TapQueue final : public Queue {
     packet.length = static_cast<std::uint32_t>(received) - sizeof header;
     read_virtio(header, packet);
     packet.is_from_host = true;
+    packet.mark = packet.length >= kSmallestFrameBytes ? host_mark(packet.frame()) : 0;
     packet.link_type = packet::LinkType::outgoing;
     counters_.rx_packets.add();
     counters_.rx_bytes.add(packet.length);
@@ -72,6 +75,7 @@ class TapQueue final : public Queue {
   }
 
   void write_from(packet::Packet& packet) {
+    if (packet.length >= kSmallestFrameBytes) put_host_mark(packet.frame(), packet.mark);
     restore_vlan(packet);
     VirtioHeader header = make_virtio(packet);
     const iovec parts[2] = {{&header, sizeof header}, {packet.frame(), packet.length}};

@@ -45,8 +45,11 @@ void Path::apply_route(Packet& packet, const routing::Route& route) {
 void Path::apply_host_route(Packet& packet) {
   packet.out_ifindex = packet.in_ifindex;
   const routing::Link* const link = view_->link(packet.out_ifindex);
-  if (link != nullptr)
-    packet.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(link->mtu, 0xffff));
+  if (link == nullptr) return;
+  packet.path_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(link->mtu, 0xffff));
+  // A marked one has come with its mark in the place of the source (io/host_mark.h).
+  if (packet.mark != 0 && link->has_mac)
+    wire::at<wire::Ethernet>(packet.frame()).set_src(link->mac);
 }
 
 bool Path::check_size(Packet& packet) {
@@ -151,6 +154,7 @@ void Path::deliver(Packet* packet) {
   counters_.ports[port].to_host.add();
   if (!output_.has_host(port)) return pool_.release(packet);
   const routing::Link* const link = view_->link(packet->in_ifindex);
+  if (packet->is_from_host && link != nullptr) write_link_header(*packet, link->mac, link->mac);
   in_pieces(packet, link == nullptr ? 0 : link->mtu,
             [&](Packet* piece) { output_.to_host(port, piece); });
 }
