@@ -6,6 +6,7 @@
 
 #include "base/exit_code.h"
 #include "bench/bench.h"
+#include "daemon/cleanup.h"
 #include "daemon/run.h"
 #include "replay/replay.h"
 #include "tools/exec.h"
@@ -22,6 +23,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"run", "forward packets between network ports", weir::daemon::run_main},
+    {"cleanup", "give back to the host what a dead engine has left", weir::daemon::cleanup_main},
     {"exec", "run an unmodified netfilter tool against the engine", weir::tools::exec_main},
     {"stats", "show the engine's counters", weir::tools::stats_main},
     {"replay", "send a capture through a ruleset, without root or network",

@@ -105,10 +105,17 @@ class Lab:
         self.processes.append(process)
         return process
 
+    def start_piped(self, namespace, *command):
+        """The same for one whose output is read."""
+        process = subprocess.Popen(["ip", "netns", "exec", namespace, *command], stdout=subprocess.PIPE, text=True)
+        self.processes.append(process)
+        return process
+
     def start_weir(self, rules, *options):
         """Starts `weir run` in the gateway, and returns when it forwards."""
         weir = self.start_in(self.gateway, str(build_folder() / "weir"), "run", "--port", "lan=lan0", "--port", "wan=wan0",
-                             "--socket", str(self.socket), "--rules", str(rules), *options, log="weir.log")
+                             "--socket", str(self.socket), "--state", str(self.folder / "state"), "--rules", str(rules), *options,
+                             log="weir.log")
         wait_until(lambda: "forwarding" in self.weir_log(), "weir to forward", process=weir, log=self.folder / "weir.log")
         return weir
 
@@ -171,6 +178,62 @@ def wait_until(condition, what, seconds=15, process=None, log=None):
             text = log.read_text() if log and log.exists() else ""
             raise RuntimeError(f"waited in vain for {what}{' (it ended)' if ended else ''}\n{text}")
         time.sleep(0.02)
+
+
+class HostState:
+    """What a test, or weir itself, could leave behind in a namespace: links (with their XDP programs), rules, qdiscs,
+    tc filters, open sockets, processes. Taken before and after; left_behind() names the differences."""
+
+    COMMANDS = (("ip", "-o", "link"), ("ip", "rule"), ("ip", "-6", "rule"), ("tc", "qdisc"), ("ss", "-Hantu"), ("ss", "-Hln0"))
+
+    def __init__(self, namespace):
+        self.namespace = namespace
+        self.facts = self._read()
+
+    def _read(self):
+        facts = {" ".join(command): self._lines(*command) for command in self.COMMANDS}
+        links = self._lines("ip", "-o", "link")
+        for device in sorted(line.split(": ")[1].split("@")[0] for line in links):
+            for end in ("ingress", "egress"):
+                facts[f"tc filter {device} {end}"] = self._lines("tc", "filter", "show", "dev", device, end)
+        facts["processes"] = {f"{pid} {process_name(pid)}" for pid in self._lines("ip", "netns", "pids", self.namespace, inside=False)}
+        return facts
+
+    def _lines(self, *command, inside=True):
+        enter = ("ip", "netns", "exec", self.namespace) if inside else ()
+        lines = run(*enter, *command, check=False).splitlines()
+        # Connections come and go by themselves when they have ended.
+        return {line for line in lines if line.strip() and "TIME-WAIT" not in line}
+
+    def left_behind(self, seconds=3):
+        """Lines that are different now, for a person; empty when nothing is. What is just ending may take its time."""
+        end = time.monotonic() + seconds
+        while True:
+            now = self._read()
+            texts = [f"{kind}: {sign} {line}" for kind in sorted(now.keys() | self.facts.keys())
+                     for sign, lines in (("more", now.get(kind, set()) - self.facts.get(kind, set())),
+                                         ("less", self.facts.get(kind, set()) - now.get(kind, set())))
+                     for line in sorted(lines)]
+            if not texts or time.monotonic() > end:
+                return "\n".join(texts)
+            time.sleep(0.1)
+
+
+def process_name(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
+def children(pid):
+    """The processes that a process has started, by their names."""
+    found = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, rest = stat.read_text().rsplit(")", 1)
+            if int(rest.split()[1]) == pid:
+                found[name.split("(", 1)[1]] = int(stat.parent.name)
+    return found
 
 
 class Checks:
