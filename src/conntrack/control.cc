@@ -47,7 +47,19 @@ int Control::edit(const Snapshot& connection, const Edit& edit, std::uint32_t po
 }
 
 int Control::create(const Creation& creation) {
-  return post_and_wait({.kind = Change::Kind::create, .creation = &creation});
+  Making making;
+  begin_create(creation, making);
+  return finish(making);
+}
+
+void Control::begin_create(const Creation& creation, Making& making) {
+  making.posted =
+      post({.kind = Change::Kind::create, .creation = &creation, .error = &making.error});
+}
+
+int Control::finish(const Making& making) const {
+  wait(making.posted);
+  return making.error;
 }
 
 Control::Posted Control::post(const Change& change) {

@@ -69,6 +69,21 @@ class Control {
   /// Zero, or why not: EEXIST when either tuple is taken, or NAT finds no free one; EBUSY
   /// (check_status); ENOMEM when the table is full; ENOSPC when the index has no room.
   int create(const Creation& creation);
+
+  /// What a change was posted as.
+  struct Posted {
+    std::uint32_t worker = 0;
+    std::uint64_t ticket = 0;
+  };
+  /// The two halves of create(), so that one wait serves many: both arguments live until
+  /// finish() has returned.
+  struct Making {
+    Posted posted;
+    int error = 0;
+  };
+  void begin_create(const Creation& creation, Making& making);
+  int finish(const Making& making) const;
+
   /// Changes what one life of a connection expects. Zero, or why not: ENOENT when either is gone;
   /// EBUSY, EALREADY, EMFILE and ESHUTDOWN as Expectations::Added says.
   int expect(std::uint32_t master, std::uint32_t generation, const ExpectationChange& change);
@@ -76,11 +91,6 @@ class Control {
  private:
   static constexpr std::size_t kStep = 1024;
 
-  /// What a change was posted as.
-  struct Posted {
-    std::uint32_t worker = 0;
-    std::uint64_t ticket = 0;
-  };
   /// Posts to the entry's owner, waiting for room in its mailbox.
   Posted post(const Change& change);
   void wait(const Posted& posted) const;

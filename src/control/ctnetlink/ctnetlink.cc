@@ -13,6 +13,19 @@ bool Ctnetlink::is_change(std::uint8_t number) const {
          number == IPCTNL_MSG_CT_GET_CTRZERO;
 }
 
+/// Connections that are loaded: each is refused if it is there already, whether that is known at once
+/// or by the worker that makes it. A master must be there before.
+bool Ctnetlink::may_overtake(const netlink::Message& message) const {
+  constexpr std::uint16_t kOnlyMake = NLM_F_CREATE | NLM_F_EXCL;
+  if (message.number() != IPCTNL_MSG_CT_NEW || (message.flags() & kOnlyMake) != kOnlyMake) {
+    return false;
+  }
+  for (const netlink::Attribute& attribute : message.attributes()) {
+    if (attribute.type() == CTA_TUPLE_MASTER) return false;
+  }
+  return true;
+}
+
 Result<void> Ctnetlink::handle(const Request& request, Reply& reply) {
   switch (request.message.number()) {
     case IPCTNL_MSG_CT_GET:
@@ -22,7 +35,7 @@ Result<void> Ctnetlink::handle(const Request& request, Reply& reply) {
     case IPCTNL_MSG_CT_DELETE:
       return remove(request);
     case IPCTNL_MSG_CT_NEW:
-      return make_or_change(request);
+      return make_or_change(request, reply);
     case IPCTNL_MSG_CT_GET_STATS:
       get_stats(request, reply);
       return {};

@@ -31,6 +31,7 @@ class Ctnetlink final : public Subsystem {
 
   std::uint8_t id() const override;
   bool is_change(std::uint8_t number) const override;
+  bool may_overtake(const netlink::Message& message) const override;
   Result<void> handle(const Request& request, Reply& reply) override;
 
  private:
@@ -53,13 +54,13 @@ class Ctnetlink final : public Subsystem {
   Result<void> remove(const Request& request);
   Result<void> flush(const Request& request, const netlink::Attributes& attributes);
   /// new.cc
-  Result<void> make_or_change(const Request& request);
+  Result<void> make_or_change(const Request& request, Reply& reply);
   Result<void> change(const Request& request, const netlink::Attributes& attributes,
                       const conntrack::Snapshot& connection);
   Result<void> change_helper(const netlink::Attributes& attributes,
                              const conntrack::Snapshot& connection,
                              ctnetlink::EditReader& reader) const;
-  Result<void> make(const Request& request, const netlink::Attributes& attributes,
+  Result<void> make(const Request& request, Reply& reply, const netlink::Attributes& attributes,
                     const Named& named);
   Result<void> give_helper(const netlink::Attributes& attributes, const conntrack::Tuple& original,
                            ctnetlink::EditReader& reader) const;

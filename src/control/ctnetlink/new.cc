@@ -1,6 +1,7 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
 #include <cerrno>
+#include <memory>
 
 #include "control/ctnetlink/ctnetlink.h"
 #include "control/ctnetlink/read_edit.h"
@@ -49,6 +50,24 @@ Result<void> read_parts_of_new(std::uint8_t protocol, EditReader& reader) {
   return {};
 }
 
+/// A connection that a worker is making, and all that it needs for that.
+class PendingConnection final : public Pending {
+ public:
+  PendingConnection(conntrack::Control& control, const Creation& creation,
+                    const ctnetlink::NatReader& nat)
+      : control_(control), creation_(creation), nat_(nat) {
+    if (nat_.is_wanted()) creation_.chooser = &nat_;
+    control_.begin_create(creation_, making_);
+  }
+  Result<void> finish() override { return refusal(control_.finish(making_)); }
+
+ private:
+  conntrack::Control& control_;
+  Creation creation_;
+  ctnetlink::NatReader nat_;
+  conntrack::Control::Making making_;
+};
+
 /// The helper of that name for a connection's protocol, zero when there is none.
 std::uint16_t find_helper(std::string_view name, const Tuple& original) {
   return helpers::number_of(name, original.protocol);
@@ -56,7 +75,7 @@ std::uint16_t find_helper(std::string_view name, const Tuple& original) {
 
 }  // namespace
 
-Result<void> Ctnetlink::make_or_change(const Request& request) {
+Result<void> Ctnetlink::make_or_change(const Request& request, Reply& reply) {
   const auto attributes = ctnetlink::parse_request(request.message);
   if (!attributes) return std::unexpected(attributes.error());
   Named named{.zone = ctnetlink::Zone::read(*attributes)};
@@ -77,7 +96,7 @@ Result<void> Ctnetlink::make_or_change(const Request& request) {
   if (!(request.message.flags() & NLM_F_CREATE)) {
     return std::unexpected(Error{ENOENT, "no connection has this tuple"});
   }
-  return make(request, *attributes, named);
+  return make(request, reply, *attributes, named);
 }
 
 Result<void> Ctnetlink::change(const Request& request, const netlink::Attributes& attributes,
@@ -126,8 +145,8 @@ Result<void> Ctnetlink::change_helper(const netlink::Attributes& attributes,
                                           "a helper is given to new connections only"));
 }
 
-Result<void> Ctnetlink::make(const Request& request, const netlink::Attributes& attributes,
-                             const Named& named) {
+Result<void> Ctnetlink::make(const Request& request, Reply& reply,
+                             const netlink::Attributes& attributes, const Named& named) {
   for (const std::uint16_t type : {CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_TIMEOUT}) {
     if (!attributes.has(type)) return std::unexpected(attributes.missing(type));
     if (type == CTA_TUPLE_REPLY && named.original->protocol != named.reply->protocol) {
@@ -135,7 +154,8 @@ Result<void> Ctnetlink::make(const Request& request, const netlink::Attributes& 
           attributes.error(type, EINVAL, "the directions have different protocols"));
     }
   }
-  Creation creation{.original = *named.original, .reply = *named.reply, .edit = {}};
+  Creation creation{
+      .original = *named.original, .reply = *named.reply, .edit = {}, .master_tuple = {}};
   creation.original.zone = named.zone.original;
   creation.reply.zone = named.zone.reply;
   creation.port_id = request.port_id;
@@ -145,13 +165,12 @@ Result<void> Ctnetlink::make(const Request& request, const netlink::Attributes& 
   if (auto read = give_helper(attributes, creation.original, reader); !read) return read;
   auto nat = ctnetlink::NatReader::read(attributes, creation.original.family, nat_);
   if (!nat) return std::unexpected(std::move(nat).error());
-  if (nat->is_wanted()) creation.chooser = &*nat;
   if (auto read = read_parts_of_new(creation.original.protocol, reader); !read) return read;
   if (auto read = find_master(request, attributes, named.zone, creation); !read) return read;
   // Wrong labels don't keep a connection from being made.
   static_cast<void>(reader.read_labels());
   creation.edit = reader.edit();
-  return refusal(control_.create(creation));
+  return reply.finish_later(std::make_unique<PendingConnection>(control_, creation, *nat));
 }
 
 Result<void> Ctnetlink::give_helper(const netlink::Attributes& attributes, const Tuple& original,

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 namespace weir::control {
 namespace {
@@ -9,6 +10,9 @@ namespace {
 constexpr netlink::Rule kBatchBegin[] = {
     {.type = NFNL_BATCH_GENID, .kind = netlink::Kind::u32},
 };
+
+/// Changes of one datagram that wait for workers together.
+constexpr std::size_t kMostUnderWay = 512;
 
 const char kUnauthorised[] = "this user may not do that: the engine's configuration lists who may";
 
@@ -28,7 +32,13 @@ class SessionReply final : public Reply {
     return {};
   }
 
+  Result<void> finish_later(std::unique_ptr<Pending> pending) override {
+    pending_ = std::move(pending);
+    return {};
+  }
+
   bool is_dump() const { return dump_ != nullptr; }
+  std::unique_ptr<Pending> take_pending() { return std::move(pending_); }
 
   Result<void> send() {
     Bytes rest(buffer_);
@@ -45,9 +55,31 @@ class SessionReply final : public Reply {
   netlink::Buffer buffer_;
   netlink::Writer writer_;
   std::unique_ptr<Dump> dump_;
+  std::unique_ptr<Pending> pending_;
 };
 
 }  // namespace
+
+/// Requests of one datagram that are under way, in their order.
+struct Dispatcher::UnderWay {
+  struct One {
+    netlink::Message message;
+    std::unique_ptr<Pending> pending;
+  };
+  std::vector<One> requests;
+
+  void finish(Session& session) {
+    for (const One& one : requests) {
+      const Result<void> result = one.pending->finish();
+      if (!result) {
+        send_ack(session, one.message, result.error());
+      } else if (one.message.flags() & NLM_F_ACK) {
+        send_ack(session, one.message, {});
+      }
+    }
+    requests.clear();
+  }
+};
 
 void send_ack(Session& session, const netlink::Message& request, const Error& error) {
   netlink::Buffer ack;
@@ -80,29 +112,42 @@ void Dispatcher::execute(Session& session, Bytes datagram) {
 }
 
 void Dispatcher::execute_messages(Session& session, Bytes datagram) {
+  UnderWay under_way;
   while (const auto message = netlink::Message::take(datagram)) {
     const bool is_request = message->flags() & NLM_F_REQUEST;
     if (is_request && message->header().nlmsg_type >= NLMSG_MIN_TYPE && message->has_family()) {
-      execute_message(session, *message);
+      execute_message(session, *message, under_way);
     } else if (message->flags() & NLM_F_ACK) {
+      under_way.finish(session);
       send_ack(session, *message, {});
     }
   }
+  under_way.finish(session);
 }
 
-void Dispatcher::execute_message(Session& session, const netlink::Message& message) {
+void Dispatcher::execute_message(Session& session, const netlink::Message& message,
+                                 UnderWay& under_way) {
   Subsystem* subsystem = find(message.subsystem());
+  if (!subsystem || !subsystem->may_overtake(message)) under_way.finish(session);
   if (!subsystem) {
     send_ack(session, message, {.code = EINVAL, .text = "this engine has no such subsystem"});
     return;
   }
   const Request request = request_of(session, message);
   if (subsystem->is_change(message.number()) && !request.may_change) {
+    under_way.finish(session);
     send_ack(session, message, {.code = EPERM, .text = kUnauthorised});
     return;
   }
   SessionReply reply(session, message);
   Result<void> result = subsystem->handle(request, reply);
+  if (auto pending = reply.take_pending()) {
+    under_way.requests.push_back({message, std::move(pending)});
+    if (under_way.requests.size() == kMostUnderWay) under_way.finish(session);
+    return;
+  }
+  // A refusal must not come before the acks of what is under way.
+  if (!result) under_way.finish(session);
   const bool is_dump = reply.is_dump();
   if (result) result = reply.send();
   if (!result) {

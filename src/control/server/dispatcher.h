@@ -23,9 +23,11 @@ class Dispatcher {
  private:
   Subsystem* find(std::uint16_t id) const { return id < kSubsystems ? subsystems_[id] : nullptr; }
 
+  struct UnderWay;
+
   void execute_messages(Session& session, Bytes datagram);
-  /// Answers one message; the ack too, when it gets one.
-  void execute_message(Session& session, const netlink::Message& message);
+  /// Answers one message; the ack too, when it gets one and isn't added to what is under way.
+  void execute_message(Session& session, const netlink::Message& message, UnderWay& under_way);
   void execute_batch(Session& session, Bytes datagram);
 
   static constexpr std::size_t kSubsystems = 256;

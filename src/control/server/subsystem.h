@@ -65,6 +65,14 @@ class Dump {
   virtual std::uint64_t generation() const { return 0; }
 };
 
+/// A request whose change is under way on a worker: its ack waits for it.
+class Pending {
+ public:
+  virtual ~Pending() = default;
+  /// Waits for it. How the request has ended.
+  virtual Result<void> finish() = 0;
+};
+
 /// Takes what a handler answers.
 class Reply {
  public:
@@ -76,6 +84,10 @@ class Reply {
   /// Answers with a dump. At most once a request; the server then sends no ack. Fails with EBUSY
   /// when the session is still reading an earlier dump.
   virtual Result<void> start_dump(std::unique_ptr<Dump> dump) = 0;
+
+  /// Instead of waiting in the handler: the next messages of the datagram are handled meanwhile, as
+  /// far as they may overtake. What the handler returns is to be this call's result.
+  virtual Result<void> finish_later(std::unique_ptr<Pending> pending) { return pending->finish(); }
 };
 
 /// A message to a multicast group.
@@ -137,6 +149,9 @@ class Subsystem {
   virtual bool is_change(std::uint8_t number) const = 0;
   /// One message outside a batch. An error becomes its ack. EINVAL for a number that isn't known.
   virtual Result<void> handle(const Request& request, Reply& reply) = 0;
+  /// Whether a message may be handled while earlier ones of its datagram are still under way
+  /// (Reply::finish_later): it must not depend on what they do.
+  virtual bool may_overtake(const netlink::Message&) const { return false; }
   /// Null when this subsystem takes no batches.
   virtual Batches* batches() { return nullptr; }
 };
