@@ -27,7 +27,7 @@ class CheckConfig : public testing::Test {
 };
 
 TEST_F(CheckConfig, GoodOneIsSummarised) {
-  const std::string rules = write("gateway.nft", "table ip t { chain c { counter accept; } }\n");
+  const std::string rules = write("gateway.nft", "table ip t {\n  chain c {\n    counter accept\n  }\n}\n");
   const std::string file =
       write("weir.toml", "rules = \"" + rules + "\"\nworkers = 2\n[ports.lan]\ndevice = \"lo\"\n");
   const ConfigReport report = check_config(file, true);
