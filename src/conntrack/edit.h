@@ -44,11 +44,11 @@ struct Edit {
   };
   using Synproxy = std::array<std::uint32_t, 4>;  // As Extension::synproxy.
 
-  std::optional<std::uint16_t> helper;  // By number; zero takes it away.
+  std::optional<std::uint16_t> helper;    // By number; zero takes it away.
   Extension::HelperState helper_state{};  // What it begins with.
   std::optional<Duration> timeout;
   std::optional<std::uint32_t> status;  // Bits to set; see check_status().
-  std::optional<Tcp> tcp;    // Of these at most the one of the connection's protocol.
+  std::optional<Tcp> tcp;               // Of these at most the one of the connection's protocol.
   std::optional<Sctp> sctp;
   std::optional<Dccp> dccp;
   std::optional<Mark> mark;

@@ -1,3 +1,5 @@
+#include "engine/engine.h"
+
 #include <poll.h>
 #include <unistd.h>
 
@@ -10,7 +12,6 @@
 
 #include "base/clock.h"
 #include "engine/control_plane.h"
-#include "engine/engine.h"
 
 /// An engine without ports: its workers, its control thread and its socket, for tests that only
 /// talk to it. Usage: bare_engine SOCKET [WORKERS]. Says "ready" when it serves; ends when its

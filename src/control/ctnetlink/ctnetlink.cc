@@ -13,8 +13,8 @@ bool Ctnetlink::is_change(std::uint8_t number) const {
          number == IPCTNL_MSG_CT_GET_CTRZERO;
 }
 
-/// Connections that are loaded: each is refused if it is there already, whether that is known at once
-/// or by the worker that makes it. A master must be there before.
+/// Connections that are loaded: each is refused if it is there already, whether that is known at
+/// once or by the worker that makes it. A master must be there before.
 bool Ctnetlink::may_overtake(const netlink::Message& message) const {
   constexpr std::uint16_t kOnlyMake = NLM_F_CREATE | NLM_F_EXCL;
   if (message.number() != IPCTNL_MSG_CT_NEW || (message.flags() & kOnlyMake) != kOnlyMake) {

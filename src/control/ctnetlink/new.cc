@@ -30,7 +30,8 @@ Result<void> refusal(int code) {
     case EBUSY:
       return std::unexpected(Error{code, "status bits that can't be changed like that"});
     case EEXIST:
-      return std::unexpected(Error{code, "another connection has one of the tuples, or NAT finds no free one"});
+      return std::unexpected(
+          Error{code, "another connection has one of the tuples, or NAT finds no free one"});
     case ENOMEM:
       return std::unexpected(Error{code, "the table is full"});
     default:

@@ -32,9 +32,8 @@ void read_addresses(const Attributes& attributes, wire::Family family, Range& ra
   const std::size_t bytes = wire::address_bytes(family);
   range.flags |= Range::kMapAddresses;
   range.min_address = wire::Address::from(attributes.raw(least).first(bytes));
-  range.max_address = attributes.has(most)
-                          ? wire::Address::from(attributes.raw(most).first(bytes))
-                          : range.min_address;
+  range.max_address = attributes.has(most) ? wire::Address::from(attributes.raw(most).first(bytes))
+                                           : range.min_address;
 }
 
 Result<void> read_ports(const Attributes& attributes, Range& range) {
@@ -43,9 +42,8 @@ Result<void> read_ports(const Attributes& attributes, Range& range) {
   if (!ports) return std::unexpected(ports.error());
   if (!ports->has(CTA_PROTONAT_PORT_MIN) && !ports->has(CTA_PROTONAT_PORT_MAX)) return {};
   const std::uint16_t least = ports->be16(CTA_PROTONAT_PORT_MIN).host();
-  const std::uint16_t most = ports->has(CTA_PROTONAT_PORT_MAX)
-                                 ? ports->be16(CTA_PROTONAT_PORT_MAX).host()
-                                 : least;
+  const std::uint16_t most =
+      ports->has(CTA_PROTONAT_PORT_MAX) ? ports->be16(CTA_PROTONAT_PORT_MAX).host() : least;
   range.flags |= Range::kPortsSpecified;
   range.min_port = std::min(least, most);
   range.max_port = std::max(least, most);
