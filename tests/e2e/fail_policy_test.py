@@ -26,13 +26,15 @@ class Crossing:
 
     def __init__(self, lab, seconds):
         Crossing.port += 1
-        self.receiver = lab.start_piped(lab.wan, NUMBERED, "receive", L.WAN_HOST, str(self.port), "1")
+        self.receiver = lab.start_piped(lab.wan, NUMBERED, "receive", L.WAN_HOST, str(self.port), "60")
         self.receiver.stdout.readline()
         self.sender = lab.start_piped(lab.lan, NUMBERED, "send", L.WAN_HOST, str(self.port), "4", str(RATE), str(seconds))
 
     def count(self):
         """(packets sent, packets that came)."""
         sent = int(re.search(r"sent (\d+)", self.sender.communicate(timeout=60)[0]).group(1))
+        time.sleep(0.5)
+        self.receiver.terminate()  # Where nothing comes, it would go on waiting.
         return sent, int(re.search(r"different (\d+)", self.receiver.communicate(timeout=60)[0]).group(1))
 
 

@@ -8,6 +8,7 @@
 // different numbers arrived, the highest, and how many came twice.
 #include <arpa/inet.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -77,6 +78,9 @@ int receive_all(const sockaddr_in& at, double silence) {
     std::perror("numbered: bind");
     return 1;
   }
+  struct sigaction end{};  // Ends a wait for what will not come.
+  end.sa_handler = [](int) {};
+  sigaction(SIGTERM, &end, nullptr);
   std::vector<bool> seen;
   std::uint64_t different = 0, twice = 0;
   bool has_begun = false;
