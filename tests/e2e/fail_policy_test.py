@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
 """Death of the engine, of the privileged process, and of both: closed, not one numbered packet crosses; open, the kernel forwards.
-Then what they left behind: found and reused by the next start, or removed by `weir cleanup`."""
+Then what they left behind: found and reused by the next start, or removed by `weir cleanup`.
+
+Options: --all deaths; without it only that of both, which nobody is left to deal with.
+"""
+import argparse
 import os
 import re
 import signal
@@ -10,6 +14,9 @@ import time
 import lab as L
 
 L.skip_unless_namespaces("fail_policy")
+parser = argparse.ArgumentParser()
+parser.add_argument("--all", action="store_true")
+DEATHS = (("engine",), ("keeper",), ("engine", "keeper")) if parser.parse_args().all else (("engine", "keeper"),)
 checks = L.Checks()
 WEIR = str(L.build_folder() / "weir")
 NUMBERED = str(L.build_folder() / "tests" / "e2e" / "numbered")
@@ -60,7 +67,7 @@ with L.Lab() as lab:
     checks.that(came == sent, f"without weir the kernel forwards ({came} of {sent})")
     before = L.HostState(lab.gateway)
 
-    for who in (("engine",), ("keeper",), ("engine", "keeper")):
+    for who in DEATHS:
         name = " and ".join(who)
         weir = lab.start_weir(rules)
         sent, came = crossing(lab, 0.5)
@@ -92,7 +99,7 @@ with L.Lab() as lab:
         left = before.left_behind()
         checks.that(not left, "and leaves nothing behind when it ends", left)
 
-    for who in (("engine",), ("keeper",), ("engine", "keeper")):
+    for who in DEATHS:
         name = " and ".join(who)
         weir = lab.start_weir(rules, "--fail-policy", "open")
         through = Crossing(lab, 5)
