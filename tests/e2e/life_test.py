@@ -11,20 +11,13 @@ WEIR = str(L.build_folder() / "weir")
 RULES = L.ROOT / "examples" / "gateway.nft"
 
 
-def host_state(lab):
-    """What weir could leave behind in the gateway."""
-    return "".join(
-        lab.run_in(lab.gateway, *command)
-        for command in (("ip", "-o", "link"), ("ip", "rule"), ("ip", "-6", "rule"), ("tc", "qdisc"), ("tc", "filter", "show", "dev", "wan0", "ingress")))
-
-
 def fetches(lab):
     return "came through" in lab.run_in(lab.lan, "curl", "-s", "--max-time", "3", f"http://{L.WAN_HOST}/", check=False)
 
 
 with L.Lab() as lab:
     lab.start_services()
-    before = host_state(lab)
+    before = L.HostState(lab.gateway)
 
     weir = lab.start_weir(RULES)
     checks.that(fetches(lab), "forwards")
@@ -33,7 +26,8 @@ with L.Lab() as lab:
 
     code = L.stop(weir)
     checks.that(code == 0, f"SIGTERM ends it with 0 ({code})", lab.weir_log())
-    checks.that(host_state(lab) == before, "what it changed on the host is undone", f"before\n{before}after\n{host_state(lab)}")
+    left = before.left_behind()
+    checks.that(not left, "what it changed on the host is undone", left)
     checks.that(not lab.socket.exists(), "the socket is gone")
 
     # Without rules nothing passes; the first rules open the gate.
