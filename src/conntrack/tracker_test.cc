@@ -144,16 +144,13 @@ TEST_F(TrackerTest, NumbersAreUsedAgainAfterAnEpochWithAnotherId) {
   EXPECT_EQ(table_->count(), 1u);
 }
 
-TEST_F(TrackerTest, ControlZeroesCountersAndSetsMarks) {
+TEST_F(TrackerTest, ControlZeroesCounters) {
   pass(request_);
   pass(request_);
   const auto before = control_->zero_counters(shown(request_));
   ASSERT_TRUE(before);
   EXPECT_EQ(before->traffic[0].packets, 2u);
   EXPECT_EQ(shown(request_).traffic[0].packets, 0u);
-  EXPECT_TRUE(control_->set_mark(shown(request_), 0x12, 0xff));
-  EXPECT_TRUE(control_->set_mark(shown(request_), 0x1200, 0xff00));
-  EXPECT_EQ(shown(request_).mark, 0x1212u);
 }
 
 TEST_F(TrackerTest, ControlZeroesManyAtOnce) {
