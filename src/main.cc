@@ -6,11 +6,14 @@
 
 #include "base/exit_code.h"
 #include "bench/bench.h"
+#include "daemon/check_config.h"
 #include "daemon/cleanup.h"
 #include "daemon/run.h"
 #include "replay/replay.h"
+#include "tools/conntrack/conntrack.h"
 #include "tools/exec.h"
 #include "tools/stats.h"
+#include "tools/sysctl.h"
 #include "version.h"
 
 namespace {
@@ -23,9 +26,14 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"run", "forward packets between network ports", weir::daemon::run_main},
+    {"check-config", "find what is wrong with a configuration file",
+     weir::daemon::check_config_main},
     {"cleanup", "give back to the host what a dead engine has left", weir::daemon::cleanup_main},
     {"exec", "run an unmodified netfilter tool against the engine", weir::tools::exec_main},
+    {"conntrack", "show and change connections, of the engine or the kernel",
+     weir::tools::conntrack_main},
     {"stats", "show the engine's counters", weir::tools::stats_main},
+    {"sysctl", "show and change the engine's knobs", weir::tools::sysctl_main},
     {"replay", "send a capture through a ruleset, without root or network",
      weir::replay::replay_main},
     {"bench", "measure the engine in memory", weir::bench::bench_main},
@@ -35,7 +43,7 @@ void print_help() {
   fmt::print("weir {}: netfilter in user space\n\nUsage: weir COMMAND [OPTIONS]\n\nCommands:\n",
              weir::kVersion);
   for (const Command& command : kCommands)
-    fmt::print("  {:<8} {}\n", command.name, command.summary);
+    fmt::print("  {:<12} {}\n", command.name, command.summary);
   fmt::print(
       "\n`weir COMMAND --help` explains a command and its options.\n\n"
       "Examples:\n"
