@@ -93,7 +93,8 @@ World& world() {
   engine.open();
   world.nftables = std::make_unique<control::Nftables>(engine.rules(), world.publisher);
   world.ctnetlink = std::make_unique<control::Ctnetlink>(
-      engine.conntrack(), engine.control_participant(), [] { return world.gateway->now(); });
+      engine.conntrack(), engine.control_participant(), [] { return world.gateway->now(); },
+      &engine.nat());
   world.own = std::make_unique<control::OwnSubsystem>(engine, engine);
   world.dispatcher.add(*world.nftables);
   world.dispatcher.add(*world.ctnetlink);

@@ -5,6 +5,11 @@ files have changed and commit what it writes.
 """
 import pathlib
 import struct
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "differential"))
+import cases
+import messages as wire
 
 HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "golden"
@@ -176,6 +181,17 @@ def requests():
             write("netlink", f"answer-{name}", records([(0, asked)]))
 
 
+def connections():
+    """What tests/differential asks of ctnetlink: a seed a group."""
+    for source in (cases.connections, cases.lists, cases.expectations):
+        for name, asked in source():
+            if name.startswith("delete-any-family"):
+                continue  # As delete-NAME.
+            built = [wire.request(words, (*rest, 2)[0], wire.parse(text, wire.SCHEMAS[wire.NUMBERS.get(words.split()[0], (1,))[0]]))
+                     for words, text, *rest in asked]
+            write("netlink", f"ct-{name}", records((0, data) for data in built[:12]))
+
+
 def filters():
     # ld [0]; jeq #256,0,1; ret #-1; ret #0, with the loads and jumps of conntrack's filter behind it.
     program = [(0x20, 0, 0, 0), (0x15, 0, 1, 256), (0x06, 0, 0, 0xFFFFFFFF), (0x28, 0, 0, 4), (0x54, 0, 0, 0xFF),
@@ -202,5 +218,6 @@ def configurations():
 packets()
 captures()
 requests()
+connections()
 filters()
 configurations()
