@@ -25,17 +25,22 @@ constexpr netlink::Rule kProtocolInfo[] = {
     {.type = CTA_PROTOINFO_DCCP, .kind = Kind::nested},
     {.type = CTA_PROTOINFO_SCTP, .kind = Kind::nested},
 };
+constexpr std::uint64_t kGreatestScale = 14;  // RFC 7323 section 2.3
+
 constexpr netlink::Rule kTcp[] = {
     {.type = CTA_PROTOINFO_TCP_STATE,
      .kind = Kind::u8,
      .max_value = static_cast<std::uint64_t>(conntrack::TcpPhase::syn_sent2)},
-    {.type = CTA_PROTOINFO_TCP_WSCALE_ORIGINAL, .kind = Kind::u8},
-    {.type = CTA_PROTOINFO_TCP_WSCALE_REPLY, .kind = Kind::u8},
+    {.type = CTA_PROTOINFO_TCP_WSCALE_ORIGINAL, .kind = Kind::u8, .max_value = kGreatestScale},
+    {.type = CTA_PROTOINFO_TCP_WSCALE_REPLY, .kind = Kind::u8, .max_value = kGreatestScale},
     {.type = CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, .min_bytes = sizeof(nf_ct_tcp_flags)},
     {.type = CTA_PROTOINFO_TCP_FLAGS_REPLY, .min_bytes = sizeof(nf_ct_tcp_flags)},
 };
 constexpr netlink::Rule kSctp[] = {
-    {.type = CTA_PROTOINFO_SCTP_STATE, .kind = Kind::u8, .required = true},
+    {.type = CTA_PROTOINFO_SCTP_STATE,
+     .kind = Kind::u8,
+     .required = true,
+     .max_value = static_cast<std::uint64_t>(conntrack::SctpPhase::heartbeat_sent)},
     {.type = CTA_PROTOINFO_SCTP_VTAG_ORIGINAL, .kind = Kind::u32, .required = true},
     {.type = CTA_PROTOINFO_SCTP_VTAG_REPLY, .kind = Kind::u32, .required = true},
 };
@@ -141,11 +146,8 @@ Result<void> EditReader::read_sctp(const Attributes& info) {
   if (!info.has(CTA_PROTOINFO_SCTP)) return {};
   const auto sctp = Attributes::parse(info.nested(CTA_PROTOINFO_SCTP), kSctp);
   if (!sctp) return std::unexpected(sctp.error());
-  const std::uint8_t state = sctp->u8(CTA_PROTOINFO_SCTP_STATE);
-  if (state > static_cast<std::uint8_t>(conntrack::SctpPhase::heartbeat_sent)) {
-    return std::unexpected(sctp->error(CTA_PROTOINFO_SCTP_STATE, EINVAL, "no state of SCTP"));
-  }
-  edit_.sctp = {.phase = static_cast<conntrack::SctpPhase>(state),
+  const auto phase = static_cast<conntrack::SctpPhase>(sctp->u8(CTA_PROTOINFO_SCTP_STATE));
+  edit_.sctp = {.phase = phase,
                 .tags = {sctp->be32(CTA_PROTOINFO_SCTP_VTAG_ORIGINAL).host(),
                          sctp->be32(CTA_PROTOINFO_SCTP_VTAG_REPLY).host()}};
   return {};
