@@ -76,7 +76,10 @@ TEST(Extract, TuplesOfEachProtocol) {
   const Expected cases[] = {
       {"UDP", {.src_port = 7, .dst_port = 9}, 7, 9},
       {"TCP", {.protocol = 6, .src_port = 7, .dst_port = 9}, 7, 9},
-      {"SCTP", {.protocol = 132, .payload = {0, 7, 0, 9, 0, 0, 0, 0}}, 7, 9},
+      {"SCTP",
+       {.protocol = 132, .payload = {0, 7, 0, 9, 0, 0, 0, 0, 0xd6, 0xcd, 0x4c, 0x8d}},
+       7,
+       9},
       {"an echo: id, then type and code",
        {.protocol = kIcmp, .icmp_type = 8, .icmp_rest = 0x12340001},
        0x1234,
@@ -122,8 +125,15 @@ TEST(Extract, UdpWithoutChecksumAndOtherProtocolsAreNotVerified) {
   Case udp = of("UDP without checksum", {.payload = {1, 2}}, Kind::tuple);
   udp.frame[14 + 20 + 6] = udp.frame[14 + 20 + 7] = 0;
   expect(udp);
-  expect(of("SCTP, whose CRC is not ours to check", {.protocol = 132, .payload = ByteVector(12)},
+  expect(of("ESP, whose payload is nobody's business", {.protocol = 50, .payload = ByteVector(12)},
             Kind::tuple));
+}
+
+TEST(Extract, SctpsCrcIsVerified) {
+  expect(of("no CRC", {.protocol = 132, .payload = ByteVector(12)}, Kind::invalid,
+            Reason::bad_checksum));
+  expect(of("no common header", {.protocol = 132, .payload = ByteVector(11)}, Kind::invalid,
+            Reason::truncated));
 }
 
 TEST(Extract, AVerifiedChecksumIsNoted) {

@@ -29,6 +29,22 @@ constexpr unsigned kEvictionAttempts = 16;
 constexpr unsigned kReclaimedAtOnce = 1024;
 constexpr std::uint32_t kLastHastened = 0xffffffff;
 
+/// Whether an entry may go to make room: it isn't assured, or it is closing (the kernel's
+/// can_early_drop). Such entries hang on the wheel whose head goes first.
+bool may_go(const Entry& entry, const Connection& connection) {
+  if (!connection.is_assured()) return true;
+  switch (entry.original.protocol) {
+    case wire::protocol::kTcp:
+      return load_words(entry.tcp).is_closing();
+    case wire::protocol::kSctp:
+      return load_words(entry.sctp).is_closing();
+    case wire::protocol::kDccp:
+      return load_words(entry.dccp).is_closing();
+    default:
+      return false;
+  }
+}
+
 std::uint32_t second_of(Time time) {
   return static_cast<std::uint32_t>(
       std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count());
@@ -50,12 +66,12 @@ std::uint32_t Tracker::make_room(Time now) {
   return 0;
 }
 
-/// Kills the unassured entry that would expire first, in constant time.
+/// Kills the entry that would expire first out of those that may go, in constant time.
 bool Tracker::drop_early(Time now) {
   for (unsigned attempt = 0; attempt < kEvictionAttempts; ++attempt) {
     const std::uint32_t number = unassured_.first();
     if (number == 0) break;
-    if (entry(number).is_assured()) {
+    if (!may_go(arena_[number], entry(number))) {
       unassured_.remove(number);
       hang(number, now);
     } else if (kill(number, now)) {
@@ -78,7 +94,7 @@ bool Tracker::drop_early(Time now) {
 void Tracker::hang(std::uint32_t number, Time now) {
   Entry& entry = arena_[number];
   const Connection connection(number, entry);
-  entry.on_assured_wheel = connection.is_assured();
+  entry.on_assured_wheel = !may_go(entry, connection);
   (entry.on_assured_wheel ? assured_ : unassured_).add(number, connection.deadline(), now);
   if (has_state_line(entry.original.protocol)) {
     entry.hangs_until.store(second_of(connection.deadline()), std::memory_order_relaxed);

@@ -37,10 +37,12 @@ ControlPlane::ControlPlane(Engine& engine, std::unique_ptr<control::Server> serv
       ctnetlink_(engine.conntrack(), engine.control_participant(), now, &engine.nat()),
       expectations_(engine.conntrack(), engine.control_participant(), now),
       events_(engine.conntrack(), *server_, now),
+      cttimeout_(engine.conntrack(), engine.control_participant(), now),
       expectation_events_(engine.conntrack(), *server_, now),
       own_(engine, engine) {
   server_->add(nftables_);
   server_->add(ctnetlink_);
+  server_->add(cttimeout_);
   server_->add(expectations_);
   server_->add(cthelper_);
   server_->add(own_);

@@ -7,6 +7,7 @@
 #include "control/ctnetlink/ctnetlink.h"
 #include "control/ctnetlink/events.h"
 #include "control/ctnetlink/expect.h"
+#include "control/cttimeout/cttimeout.h"
 #include "control/nftables/nftables.h"
 #include "control/own/own.h"
 #include "control/server/server.h"
@@ -46,6 +47,7 @@ class ControlPlane {
   control::CtnetlinkExpect expectations_;
   control::Cthelper cthelper_;
   control::ConnectionEvents events_;
+  control::Cttimeout cttimeout_;
   control::ExpectationEvents expectation_events_;
   control::OwnSubsystem own_;
   bool has_more_events_ = false;

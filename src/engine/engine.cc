@@ -33,6 +33,7 @@ Result<std::unique_ptr<Engine>> Engine::create(const Options& options, Time now)
   engine->routing_ = std::make_unique<routing::Database>(epochs);
   engine->neighbours_ = std::make_unique<routing::Neighbours>(epochs);
   engine->rules_ = std::make_unique<rules::Ruleset>(*epochs);
+  engine->rules_->set_connections(engine->conntrack_.get());
   engine->shared_.reset(new pipeline::Shared{
       .conntrack = *engine->conntrack_,
       .nat = *engine->nat_,

@@ -16,6 +16,7 @@
 #include "pipeline/flow_key.h"
 #include "pipeline/forward_check.h"
 #include "pipeline/header_check.h"
+#include "pipeline/log_invalid.h"
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
@@ -262,7 +263,12 @@ void Path::defragment(Batch& batch) {
 void Path::track(Batch& batch, Batch& later) {
   batch.now = now_;
   tracker_.track(batch, later);
+  const conntrack::Sysctl& sysctl = shared_.conntrack.sysctl();
   keep(batch, [&](Packet* packet) {
+    if (packet->ct.reason != 0) {
+      context_.packet = packet;
+      log_invalid(context_, sysctl);
+    }
     const bool may_go =
         packet->drop == Drop::none && (packet->ct.info != packet::CtInfo::related ||
                                        nat::follow_master(shared_.nat, tracker_, *packet, now_));

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "rules/ct_timeout.h"
 #include "rules/expr/limit.h"
 #include "rules/expr/quota.h"
 
@@ -54,7 +55,7 @@ std::string object_key(std::uint32_t type, std::string_view name) {
 }
 
 Result<std::shared_ptr<Object>> Object::parse(std::uint32_t type, netlink::Region data,
-                                              Family family, std::size_t workers) {
+                                              Family family, Ruleset& ruleset) {
   Result<Tally> tally;
   Result<State> state;
   Result<std::unique_ptr<CtObject>> ct;
@@ -71,6 +72,9 @@ Result<std::shared_ptr<Object>> Object::parse(std::uint32_t type, netlink::Regio
     case NFT_OBJECT_CT_HELPER:
       ct = parse_ct_helper(data, family);
       break;
+    case NFT_OBJECT_CT_TIMEOUT:
+      ct = parse_ct_timeout(data, family, ruleset);
+      break;
     case NFT_OBJECT_CT_EXPECT:
       ct = parse_ct_expectation(data, family);
       break;
@@ -83,6 +87,7 @@ Result<std::shared_ptr<Object>> Object::parse(std::uint32_t type, netlink::Regio
   if (!tally) return std::unexpected(tally.error());
   if (!state) return std::unexpected(state.error());
   if (!ct) return std::unexpected(ct.error());
+  const std::size_t workers = ruleset.epochs().participants();
   return std::make_shared<Object>(type, workers, *tally, *state, std::move(*ct));
 }
 

@@ -27,7 +27,7 @@ class Object {
   /// Reads NFTA_OBJ_DATA as the type's NFTA_COUNTER_*, NFTA_QUOTA_* and so on. `family` is the
   /// table's. Errors: what they say; EOPNOTSUPP for types that weir doesn't have, naming them.
   static Result<std::shared_ptr<Object>> parse(std::uint32_t type, netlink::Region data,
-                                               Family family, std::size_t workers);
+                                               Family family, Ruleset& ruleset);
 
   Object(std::uint32_t type, std::size_t workers, const Tally& tally, const State& state,
          std::unique_ptr<CtObject> ct)

@@ -18,6 +18,10 @@
 #include "rules/transaction.h"
 #include "rules/verdict.h"
 
+namespace weir::conntrack {
+class Table;
+}
+
 namespace weir::rules {
 
 class CompiledChain;
@@ -159,6 +163,9 @@ class Ruleset {
   /// What workers run; valid until their next quiet point. Never null.
   const CompiledRuleset* running() const { return running_.load(std::memory_order_acquire); }
   Epochs& epochs() const { return epochs_; }
+  /// Whose connections the rules are about; null where there are none.
+  conntrack::Table* connections() const { return connections_; }
+  void set_connections(conntrack::Table* connections) { connections_ = connections; }
   /// Keeps something alive until no worker can see it any more.
   void retire(std::shared_ptr<const void> unlinked);
   /// Frees what has been retired long enough ago; called at every commit, and now and then by a
@@ -197,6 +204,7 @@ class Ruleset {
   };
 
   Epochs& epochs_;
+  conntrack::Table* connections_ = nullptr;
   Numbers numbers_;
   std::shared_ptr<const CompiledRuleset> newest_;
   std::atomic<const CompiledRuleset*> running_;

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "netlink/attributes.h"
 #include "netlink/writer.h"
 
 namespace weir::tools {
@@ -16,13 +17,29 @@ namespace {
 
 constexpr std::size_t kReceiveBytes = 65536;
 
+/// The text of an extended acknowledgement; empty when there is none.
+std::string read_reason(const netlink::Message& message) {
+  const std::uint16_t flags = message.header().nlmsg_flags;
+  const Bytes bytes = message.bytes();
+  std::size_t at = netlink::Message::kHeaderBytes + sizeof(std::int32_t);
+  if ((flags & NLM_F_ACK_TLVS) == 0 || bytes.size() < at + sizeof(nlmsghdr)) return {};
+  const auto request = load<nlmsghdr>(bytes.data() + at);
+  at += (flags & NLM_F_CAPPED) != 0 ? sizeof(nlmsghdr) : NLMSG_ALIGN(request.nlmsg_len);
+  if (at > bytes.size()) return {};
+  for (const netlink::Attribute& attribute : netlink::Region(bytes.subspan(at), 0)) {
+    if (attribute.type() == NLMSGERR_ATTR_MSG) return std::string(attribute.string());
+  }
+  return {};
+}
+
 /// What an NLMSG_ERROR says; a code of zero is an acknowledgement.
 Error read_error(const netlink::Message& message) {
   const Bytes bytes = message.bytes();
   std::int32_t code = -EIO;
   if (bytes.size() >= netlink::Message::kHeaderBytes + sizeof code)
     code = load<std::int32_t>(bytes.data() + netlink::Message::kHeaderBytes);
-  return {-code, std::strerror(-code)};
+  const std::string reason = read_reason(message);
+  return {-code, reason.empty() ? std::strerror(-code) : reason};
 }
 
 /// A dump may end with an error as its status.
@@ -98,6 +115,12 @@ Result<void> NetlinkSocket::join(std::span<const std::uint32_t> groups) {
       return std::unexpected(system_error("joining the group of events"));
   }
   return {};
+}
+
+void NetlinkSocket::ask_for_reasons() {
+  const int on = 1;
+  setsockopt(fd_, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+  setsockopt(fd_, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
 }
 
 std::uint32_t NetlinkSocket::set_receive_buffer(std::uint32_t bytes) {

@@ -30,6 +30,10 @@ class NetlinkSocket {
   /// For the next request.
   std::uint32_t sequence() { return ++sequence_; }
 
+  /// From now on the text of an Error is the other side's where it gives one (NETLINK_EXT_ACK),
+  /// else, as before, what the errno means.
+  void ask_for_reasons();
+
   /// Joins multicast groups (NFNLGRP_*).
   Result<void> join(std::span<const std::uint32_t> groups);
   /// Asks for a receive buffer of this many bytes; what it has become.

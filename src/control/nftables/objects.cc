@@ -96,8 +96,8 @@ Result<void> new_object(Edit& edit) {
       return std::unexpected(Error{EOPNOTSUPP, "objects can't be replaced"});
     return {};
   }
-  auto object = rules::Object::parse(type, attributes->nested(NFTA_OBJ_DATA), edit.family(),
-                                     edit.ruleset.epochs().participants());
+  auto object =
+      rules::Object::parse(type, attributes->nested(NFTA_OBJ_DATA), edit.family(), edit.ruleset);
   if (!object) return std::unexpected(object.error());
   (*object)->name = attributes->string(NFTA_OBJ_NAME);
   const Bytes userdata = attributes->raw(NFTA_OBJ_USERDATA);
