@@ -84,22 +84,25 @@ bool read_all(int fd, std::span<std::uint8_t> into) {
 
 }  // namespace
 
-Result<State> State::open(const std::string& folder, FileDescriptor lock) {
+Result<State> State::open(const std::string& folder) {
   if (mkdir(folder.c_str(), kFolderMode) != 0 && errno != EEXIST) {
     return std::unexpected(system_error("cannot make the state folder " + folder));
   }
-  if (!lock.is_open()) {
-    auto taken = take_lock(folder);
-    if (!taken) return std::unexpected(taken.error());
-    lock = std::move(*taken);
-  }
-  State state(folder, std::move(lock));
-  if (auto opened = state.open_arenas(); !opened) return std::unexpected(opened.error());
+  auto lock = take_lock(folder);
+  if (!lock) return std::unexpected(lock.error());
+  State state(folder, std::move(*lock));
+  if (auto opened = state.open_arenas(false); !opened) return std::unexpected(opened.error());
   return state;
 }
 
-Result<void> State::open_arenas() {
-  if (auto opened = open_connections(); !opened) return opened;
+Result<State> State::take_over(const std::string& folder, FileDescriptor lock) {
+  State state(folder, std::move(lock));
+  if (auto opened = state.open_arenas(true); !opened) return std::unexpected(opened.error());
+  return state;
+}
+
+Result<void> State::open_arenas(bool takes_over) {
+  if (auto opened = open_connections(takes_over); !opened) return opened;
   auto extensions = open_file(path("extensions"));
   if (!extensions) return std::unexpected(extensions.error());
   extensions_ = std::move(*extensions);
@@ -109,7 +112,7 @@ Result<void> State::open_arenas() {
   return {};
 }
 
-Result<void> State::open_connections() {
+Result<void> State::open_connections(bool takes_over) {
   using Origin = conntrack::Arena::Origin;
   const std::string name = path("connections");
   auto file = open_file(name);
@@ -117,6 +120,12 @@ Result<void> State::open_connections() {
   const auto origin = conntrack::Arena::inspect(file->get());
   if (!origin) return std::unexpected(origin.error());
   connections_ = std::move(*file);
+  if (takes_over && *origin != Origin::this_boot) {
+    return std::unexpected(
+        Error{EINVAL, "this version of weir lays connections out differently than the running one: "
+                      "it can't take them over. To change versions, stop the running engine and "
+                      "start this one; established connections are lost"});
+  }
   switch (*origin) {
     case Origin::nothing:
     case Origin::this_boot:
@@ -156,7 +165,7 @@ Result<std::optional<netlink::Buffer>> State::read_rules() const {
   const FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file.is_open() && errno == ENOENT) return std::nullopt;
   if (!file.is_open()) return std::unexpected(system_error("cannot open " + name));
-  struct stat status {};
+  struct stat status{};
   if (fstat(file.get(), &status) != 0) return std::unexpected(system_error("examining " + name));
 
   RulesHeader header;

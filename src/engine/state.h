@@ -27,10 +27,12 @@ namespace weir::engine {
 /// empty; those of another boot are forgotten.
 class State {
  public:
-  /// Makes the folder if need be (0750), locks it and opens the arenas' files. `lock` is the lock
-  /// of a running engine that hands its folder over, else it is taken. Errors: EADDRINUSE when
-  /// another engine has the folder; what the system calls say.
-  static Result<State> open(const std::string& folder, FileDescriptor lock = {});
+  /// Makes the folder if need be (0750), locks it and opens the arenas' files. Errors: EADDRINUSE
+  /// when another engine has the folder; what the system calls say.
+  static Result<State> open(const std::string& folder);
+  /// The folder of an engine that still runs and hands over its lock. Errors: EINVAL when its
+  /// connections can't be used as they are; nothing has changed then.
+  static Result<State> take_over(const std::string& folder, FileDescriptor lock);
 
   int connections_fd() const { return connections_.get(); }
   int extensions_fd() const { return extensions_.get(); }
@@ -51,8 +53,8 @@ class State {
  private:
   State(std::string folder, FileDescriptor lock)
       : folder_(std::move(folder)), lock_(std::move(lock)) {}
-  Result<void> open_arenas();
-  Result<void> open_connections();
+  Result<void> open_arenas(bool takes_over);
+  Result<void> open_connections(bool takes_over);
 
   std::string path(const char* name) const { return folder_ + "/" + name; }
 

@@ -51,7 +51,8 @@ TEST_F(StateTest, OneEngineAFolder) {
   EXPECT_EQ(second.error().code, EADDRINUSE);
   EXPECT_NE(second.error().text.find("--replace"), std::string::npos);
   // The lock of the running one, handed over, is as good.
-  EXPECT_TRUE(State::open(folder(), FileDescriptor(dup(first->lock_fd()))));
+  ASSERT_TRUE(conntrack::Arena::open(10, first->connections_fd(), std::nullopt));
+  EXPECT_TRUE(State::take_over(folder(), FileDescriptor(dup(first->lock_fd()))));
 }
 
 TEST_F(StateTest, TheFolderIsForNobodyElse) {
@@ -81,6 +82,17 @@ TEST_F(StateTest, AnotherLayoutIsKeptAside) {
   EXPECT_NE(state->notes()[0].find("another version"), std::string::npos);
   EXPECT_EQ(read(file("connections.old")), before);
   EXPECT_FALSE(conntrack::Arena::open(10, state->connections_fd(), std::nullopt)->is_recovered());
+}
+
+TEST_F(StateTest, AnotherLayoutIsNotTakenOver) {
+  leave_connections();
+  spoil(8);
+  const std::string before = read(file("connections"));
+  const auto state = State::take_over(folder(), {});
+  ASSERT_FALSE(state);
+  EXPECT_EQ(state.error().code, EINVAL);
+  EXPECT_EQ(read(file("connections")), before);
+  EXPECT_FALSE(fs::exists(file("connections.old")));
 }
 
 TEST_F(StateTest, AnotherBootIsForgotten) {

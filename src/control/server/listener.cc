@@ -79,8 +79,14 @@ Result<Listener> Listener::open(const std::string& path, const SocketFile& file)
   return listener;
 }
 
+Listener Listener::adopt(const std::string& path, FileDescriptor lock, FileDescriptor socket) {
+  Listener listener(path, std::move(lock));
+  listener.socket_ = std::move(socket);
+  return listener;
+}
+
 Listener::~Listener() {
-  if (socket_.is_open()) remove_files(path_);
+  if (socket_.is_open() && is_ours_) remove_files(path_);
 }
 
 void Listener::remove_files(const std::string& path) {

@@ -24,10 +24,16 @@ class Listener {
   /// Errors: EADDRINUSE when another engine serves this path; what the system calls give.
   static Result<Listener> open(const std::string& path, const SocketFile& file);
 
+  /// The socket and the lock that another engine hands over: its clients notice nothing.
+  static Listener adopt(const std::string& path, FileDescriptor lock, FileDescriptor socket);
+
   Listener(Listener&&) = default;
   Listener& operator=(Listener&&) = delete;
-  /// Removes the socket and the lock.
+  /// Removes the socket and the lock, unless they have been handed over.
   ~Listener();
+
+  /// Another engine has them by now: they stay when we go.
+  void leave() { is_ours_ = false; }
 
   /// Removes what an engine at that path has left, or leaves without the right to remove it.
   static void remove_files(const std::string& path);
@@ -35,6 +41,7 @@ class Listener {
   static bool is_served(const std::string& path);
 
   int get() const { return socket_.get(); }
+  int lock() const { return lock_.get(); }
 
  private:
   Listener(std::string path, FileDescriptor lock)
@@ -43,6 +50,7 @@ class Listener {
   std::string path_;
   FileDescriptor lock_;
   FileDescriptor socket_;
+  bool is_ours_ = true;
 };
 
 }  // namespace weir::control

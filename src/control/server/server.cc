@@ -57,7 +57,15 @@ Server::~Server() = default;
 Result<std::unique_ptr<Server>> Server::open(const Options& options) {
   auto listener = Listener::open(options.socket_path, options.socket_file);
   if (!listener) return std::unexpected(std::move(listener).error());
-  std::unique_ptr<Server> server(new Server(options, std::move(*listener)));
+  auto server = adopt(options, std::move(*listener));
+  if (!server) return server;
+  if (auto watched = (*server)->accept_clients(); !watched)
+    return std::unexpected(std::move(watched).error());
+  return server;
+}
+
+Result<std::unique_ptr<Server>> Server::adopt(const Options& options, Listener listener) {
+  std::unique_ptr<Server> server(new Server(options, std::move(listener)));
   if (auto ready = server->set_up(); !ready) return std::unexpected(std::move(ready).error());
   return server;
 }
@@ -67,10 +75,7 @@ Result<void> Server::set_up() {
   if (!epoll_.is_open()) return std::unexpected(system_error("cannot make an epoll descriptor"));
   wake_ = FileDescriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_.is_open()) return std::unexpected(system_error("cannot make an eventfd"));
-  for (const int descriptor : {listener_.get(), wake_.get()}) {
-    if (auto watched = watch_descriptor(descriptor, EPOLLIN); !watched) return watched;
-  }
-  return {};
+  return watch_descriptor(wake_.get(), EPOLLIN);
 }
 
 Result<void> Server::watch_descriptor(int descriptor, std::uint32_t events) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -52,6 +54,10 @@ class Server final : public Publisher {
 
   /// Listens. Errors: EADDRINUSE when another engine serves this path.
   static Result<std::unique_ptr<Server>> open(const Options& options);
+  /// Takes over a listener whose engine still serves: nobody is let in before accept_clients().
+  static Result<std::unique_ptr<Server>> adopt(const Options& options, Listener listener);
+  Result<void> accept_clients() { return watch_descriptor(listener_.get(), EPOLLIN); }
+  Listener& listener() { return listener_; }
   ~Server() override;
 
   /// Registers a subsystem, which must outlive the server.
