@@ -66,7 +66,8 @@ Result<Mapping> Expectations::map(int fd) {
     return std::unexpected(Error{EINVAL, "the expectations' file holds something else"});
   }
   const bool is_ours = header->magic == kMagic && header->layout_version == kLayoutVersion &&
-                       header->record_bytes == sizeof(Record);
+                       header->record_bytes == sizeof(Record) &&
+                       header->used_end.load() - 1 <= kCapacity;
   if (!is_ours) {
     new (header) Header{.magic = kMagic,
                         .layout_version = kLayoutVersion,
@@ -370,7 +371,9 @@ void Expectations::recover(Time now) {
     const bool is_kept = body.is_alive && body.deadline > now && body.master != 0 &&
                          body.master < entries_.used_end() &&
                          body.class_number < Extension::kClasses && is_master_alive(body, true) &&
-                         entries_[body.master].extension != 0;
+                         entries_[body.master].extension != 0 &&
+                         (body.expected.tuple.family == wire::Family::ip ||
+                          body.expected.tuple.family == wire::Family::ip6);
     if (is_kept) {
       link(number, now);
     } else {

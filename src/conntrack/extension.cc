@@ -19,6 +19,14 @@ T read(const T& field) {
 
 }  // namespace
 
+bool is_sound(const Extension& extension) {
+  const wire::Family family = extension.master_tuple.family;
+  const bool has_family =
+      family == wire::Family::none || family == wire::Family::ip || family == wire::Family::ip6;
+  return has_family && extension.nat.direction <= Direction::reply &&
+         extension.sequence[0].is_sound() && extension.sequence[1].is_sound();
+}
+
 Rare rare_of(const Extension& extension) {
   return {
       .labels = load_words(extension.labels),

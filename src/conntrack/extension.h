@@ -83,6 +83,9 @@ struct Rare {
   bool has_master() const { return master_tuple.family != wire::Family::none; }
 };
 
+/// Whether what a file holds can have been written by an engine.
+bool is_sound(const Extension& extension);
+
 /// Reads it while workers may write.
 Rare rare_of(const Extension& extension);
 

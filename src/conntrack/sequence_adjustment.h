@@ -40,6 +40,7 @@ class alignas(8) SequenceAdjustment {
   /// Whether text that began at `sent` has been rewritten, as far as is remembered.
   bool has_begin(std::uint32_t sent) const;
 
+  bool is_sound() const { return count_ <= kMost; }
   bool is_nothing() const { return count_ == 0 && base_ == 0; }
   Summary summary() const;
   /// What ctnetlink sets: forgets everything else.

@@ -115,7 +115,10 @@ void Table::recover_extensions() {
   for (std::uint32_t number = 1; number < arena_.used_end(); ++number) {
     Entry& entry = arena_[number];
     const bool is_alive = entry.committed.load(std::memory_order_relaxed) != 0;
-    if (is_alive && extensions_.is_recovered() && entry.extension < end) {
+    const bool is_kept = is_alive && extensions_.is_recovered() && entry.extension != 0 &&
+                         entry.extension < end && !is_used[entry.extension] &&
+                         is_sound(extensions_[entry.extension]);
+    if (is_kept) {
       is_used[entry.extension] = true;
       extensions_[entry.extension].expectation_head = 0;
       extensions_[entry.extension].expectation_counts = {};
