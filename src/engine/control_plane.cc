@@ -29,15 +29,6 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::adopt(Engine& engine,
   return std::unique_ptr<ControlPlane>(new ControlPlane(engine, std::move(*server), now));
 }
 
-Result<std::unique_ptr<ControlPlane>> ControlPlane::adopt(Engine& engine,
-                                                          const control::Server::Options& options,
-                                                          control::Listener listener,
-                                                          std::function<Time()> now) {
-  auto server = control::Server::adopt(options, std::move(listener));
-  if (!server) return std::unexpected(server.error());
-  return std::unique_ptr<ControlPlane>(new ControlPlane(engine, std::move(*server), now));
-}
-
 ControlPlane::ControlPlane(Engine& engine, std::unique_ptr<control::Server> server,
                            std::function<Time()> now)
     : engine_(engine),

@@ -30,15 +30,7 @@ class ControlPlane {
                                                      control::Listener listener,
                                                      std::function<Time()> now = boot_time);
 
-  /// The same over the listener of an engine that still serves (control::Server::adopt).
-  static Result<std::unique_ptr<ControlPlane>> adopt(Engine& engine,
-                                                     const control::Server::Options& options,
-                                                     control::Listener listener,
-                                                     std::function<Time()> now = boot_time);
-
   control::Server& server() { return *server_; }
-  /// The one who keeps what is committed, or null.
-  void set_commit_observer(control::CommitObserver* observer) { nftables_.set_observer(observer); }
   /// The one who keeps what is committed, or null.
   void set_commit_observer(control::CommitObserver* observer) { nftables_.set_observer(observer); }
 
