@@ -161,6 +161,7 @@ HostReply describe_port(PortHandles port, Handles& handles) {
   };
   put(HandleKind::xdp_link, xdp.link);
   put(HandleKind::xdp_program, xdp.program);
+  put(HandleKind::xdp_memory, xdp.memory);
   put(HandleKind::live_slots, xdp.live_slots);
   put(HandleKind::live_control, xdp.live_control);
   of(handles, HandleKind::xdp_socket) = std::move(xdp.sockets);
@@ -195,6 +196,7 @@ Result<PortHandles> read_port(const HostReply& reply, Handles handles) {
                                      .link = take(HandleKind::xdp_link),
                                      .program = take(HandleKind::xdp_program),
                                      .sockets = std::move(of(handles, HandleKind::xdp_socket)),
+                                     .memory = take(HandleKind::xdp_memory),
                                      .live_slots = take(HandleKind::live_slots),
                                      .live_control = take(HandleKind::live_control),
                                      .senders = std::move(of(handles, HandleKind::sender))};

@@ -49,8 +49,9 @@ enum class HandleKind : std::uint8_t {
   sender,
   heartbeat,
   file,
+  xdp_memory,
 };
-inline constexpr std::size_t kHandleKinds = 10;
+inline constexpr std::size_t kHandleKinds = 11;
 using Handles = std::array<std::vector<FileDescriptor>, kHandleKinds>;
 
 inline std::vector<FileDescriptor>& of(Handles& handles, HandleKind kind) {

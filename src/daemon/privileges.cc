@@ -25,9 +25,9 @@ namespace {
 constexpr int kLastCapability = 63;
 /// What opening ports takes (sockets, TAPs, programs, looking into the namespace of a veth's peer),
 /// and reaching files of others.
-constexpr int kHostCapabilities[] = {CAP_NET_ADMIN,  CAP_NET_RAW,        CAP_BPF,
-                                     CAP_PERFMON,    CAP_SYS_ADMIN,      CAP_DAC_OVERRIDE,
-                                     CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH};
+constexpr int kHostCapabilities[] = {CAP_NET_ADMIN,  CAP_NET_RAW,         CAP_BPF,
+                                     CAP_PERFMON,    CAP_SYS_ADMIN,       CAP_DAC_OVERRIDE,
+                                     CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_IPC_LOCK};
 
 using CapabilitySets = std::array<__user_cap_data_struct, 2>;
 

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
@@ -44,11 +45,6 @@ class DeviceControl {
     wire::MacAddress mac;
     std::memcpy(mac.data(), request.ifr_hwaddr.sa_data, mac.size());
     return mac;
-  }
-  Result<std::uint32_t> mtu() const {
-    ifreq request{};
-    if (!ask(SIOCGIFMTU, request)) return std::unexpected(system_error("MTU of the device"));
-    return static_cast<std::uint32_t>(request.ifr_mtu);
   }
 
  private:
@@ -209,8 +205,6 @@ Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descr
   const auto device = std::make_shared<DeviceControl>();
   if (auto opened = device->open(descriptors.ifindex); !opened)
     return std::unexpected(opened.error());
-  const auto mtu = device->mtu();
-  if (!mtu) return std::unexpected(mtu.error());
   std::vector<std::unique_ptr<XdpQueue>> made;
   for (std::uint32_t worker = 0; worker < descriptors.workers; ++worker) {
     auto queue = std::make_unique<XdpQueue>(port, device);
@@ -228,13 +222,21 @@ Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descr
     }
     made.push_back(std::move(queue));
   }
-  for (std::uint32_t i = 0; i < descriptors.sockets.size(); ++i) {
-    auto socket =
-        XdpSocket::make(std::move(descriptors.sockets[i]), {.ifindex = descriptors.ifindex,
-                                                            .queue = i,
-                                                            .is_native = descriptors.is_native,
-                                                            .tx_frames = has_live ? 0U : 2048U,
-                                                            .mtu = *mtu});
+  struct stat memory{};
+  if (fstat(descriptors.memory.get(), &memory) != 0)
+    return std::unexpected(system_error("AF_XDP: size of the frames' memory"));
+  const std::size_t count = descriptors.sockets.size();
+  const std::size_t share = static_cast<std::size_t>(memory.st_size) / count;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    auto socket = XdpSocket::make(
+        std::move(descriptors.sockets[i]),
+        {.ifindex = descriptors.ifindex,
+         .queue = i,
+         .is_native = descriptors.is_native,
+         .sends = !has_live,
+         .memory = descriptors.memory.get(),
+         .offset = share * i,
+         .frame_bytes = static_cast<std::uint32_t>(share / (kXdpFrames + kXdpSendFrames))});
     if (!socket) return std::unexpected(socket.error());
     made[(options.first_worker + i) % made.size()]->add(std::move(*socket));
   }

@@ -33,13 +33,16 @@ struct XdpDescriptors {
   FileDescriptor link;                  // The program's attachment to the device.
   FileDescriptor program;               // The program itself.
   std::vector<FileDescriptor> sockets;  // AF_XDP, in the program's map by receive queue; not bound.
+  FileDescriptor memory;                // Their frames, registered already: an equal share each.
   FileDescriptor live_slots;  // With live frames: the maps that packets are put into. Else closed.
   FileDescriptor live_control;
   std::vector<FileDescriptor> senders;  // AF_PACKET, for workers that have no AF_XDP socket.
 };
 
-/// Needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF. Errors: EPERM without them; EOPNOTSUPP when the
-/// device has no native XDP (and generic isn't allowed); EBUSY when it has another XDP program.
+/// Needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, and CAP_IPC_LOCK or enough memory that may be locked
+/// (RLIMIT_MEMLOCK). Errors: EPERM without them; ENOBUFS; EINVAL when the device's MTU is too
+/// large; EOPNOTSUPP when the device has no native XDP (and generic isn't allowed); EBUSY when it
+/// has another XDP program.
 Result<XdpDescriptors> open_xdp(const XdpOptions& options);
 
 struct XdpQueueOptions {
@@ -49,13 +52,14 @@ struct XdpQueueOptions {
   std::size_t first_worker = 0;  // Who gets receive queue 0; the others follow in turn.
 };
 
-/// One queue for each worker. Needs no rights, but memory that may be locked (RLIMIT_MEMLOCK).
-/// Errors: ENOBUFS when it may not be locked; EINVAL when the device's MTU is too large for AF_XDP.
+/// One queue for each worker. Needs no rights.
 Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descriptors,
                                                             const XdpQueueOptions& options);
 
-/// Receive buffers of a socket: 4 ms at two million packets a second.
+/// Frames of a socket's memory: for receiving, 4 ms at two million packets a second, and for
+/// sending.
 inline constexpr std::uint32_t kXdpFrames = 8192;
+inline constexpr std::uint32_t kXdpSendFrames = 2048;
 
 /// The largest MTU that an AF_XDP port can have.
 inline constexpr std::uint32_t kMaxXdpMtu = 3400;

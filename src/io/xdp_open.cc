@@ -1,12 +1,13 @@
 // The part of an AF_XDP port that needs privileges: the program, its maps and its attachment, and
-// sockets that are in the program's map before they have memory or a device. Whoever gets the
-// descriptors gives them both (xdp_socket.cc) without rights of its own.
+// sockets that are in the program's map and have their memory before they are bound to the device.
+// Whoever gets the descriptors does the rest (xdp_socket.cc) without rights of its own.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_link.h>
 #include <linux/if_xdp.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "io/bpf/live_slot.h"
 #include "io/bpf/xdp_bpf_object.h"
 #include "io/choose.h"
+#include "io/fd_mapping.h"
 
 namespace weir::io {
 namespace {
@@ -88,6 +90,35 @@ Result<Attached> attach(const XdpOptions& options, std::uint32_t rx_queues, bool
   return made;
 }
 
+/// Of the frame, what the kernel keeps before it, and room for it: 2048 or 4096.
+std::uint32_t frame_bytes_for(std::uint32_t mtu) {
+  constexpr std::uint32_t kKernelHeadroom = 256;  // XDP_PACKET_HEADROOM.
+  constexpr std::uint32_t kLinkBytes = 14 + 2 * 4;
+  return mtu + kLinkBytes + kKernelHeadroom <= 2048 ? 2048 : 4096;
+}
+
+/// Registering locks the memory, which is why it is done here.
+Result<void> register_memory(XdpDescriptors& made, std::uint32_t frame_bytes) {
+  const std::size_t share = (kXdpFrames + kXdpSendFrames) * std::size_t{frame_bytes};
+  made.memory = FileDescriptor(memfd_create("weir-frames", MFD_CLOEXEC));
+  const int fd = made.memory.get();
+  if (fd < 0 || ftruncate(fd, static_cast<off_t>(share * made.sockets.size())) != 0)
+    return std::unexpected(system_error("AF_XDP: memory for frames"));
+  for (std::size_t i = 0; i < made.sockets.size(); ++i) {
+    const auto mapped =
+        FdMapping::map(fd, static_cast<off_t>(share * i), share, "AF_XDP: mapping the frames");
+    if (!mapped) return std::unexpected(mapped.error());
+    xdp_umem_reg registration{};
+    registration.addr = reinterpret_cast<std::uint64_t>(mapped->data());
+    registration.len = share;
+    registration.chunk_size = frame_bytes;
+    if (setsockopt(made.sockets[i].get(), SOL_XDP, XDP_UMEM_REG, &registration,
+                   sizeof registration) != 0)
+      return std::unexpected(system_error("AF_XDP: registering memory"));
+  }
+  return {};
+}
+
 /// A socket with a receive ring, which the map insists on.
 Result<FileDescriptor> open_socket(int map, std::uint32_t queue) {
   FileDescriptor made(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
@@ -116,6 +147,11 @@ Result<void> open_senders(const XdpOptions& options, XdpDescriptors& made) {
 Result<XdpDescriptors> open_xdp(const XdpOptions& options) {
   const auto facts = read_device_facts(options.device);
   if (!facts) return std::unexpected(facts.error());
+  if (facts->mtu > kMaxXdpMtu) {
+    return std::unexpected(
+        Error{EINVAL, fmt::format("{}: an MTU of {} is too large for AF_XDP, at most {}",
+                                  options.device, facts->mtu, kMaxXdpMtu)});
+  }
   XdpDescriptors made;
   made.ifindex = options.ifindex;
   made.workers = static_cast<std::uint32_t>(options.workers);
@@ -129,6 +165,8 @@ Result<XdpDescriptors> open_xdp(const XdpOptions& options) {
     if (!socket) return std::unexpected(socket.error());
     made.sockets.push_back(std::move(*socket));
   }
+  if (auto registered = register_memory(made, frame_bytes_for(facts->mtu)); !registered)
+    return std::unexpected(registered.error());
   if (!options.has_live_frames && made.sockets.size() < options.workers) {
     if (auto opened = open_senders(options, made); !opened) return std::unexpected(opened.error());
   }

@@ -16,8 +16,6 @@
 namespace weir::io {
 namespace {
 
-constexpr std::uint32_t kKernelHeadroom = 256;  // XDP_PACKET_HEADROOM.
-constexpr std::uint32_t kLinkBytes = 14 + 2 * 4;
 constexpr int kKicks = 64;  // Of one kick(): copy mode sends 32 frames a call.
 
 template <typename T>
@@ -29,46 +27,26 @@ Result<void> set(int fd, int name, const T& value, const char* what) {
 
 }  // namespace
 
-XdpSocket::XdpSocket(FileDescriptor socket, const Options& options)
-    : socket_(std::move(socket)),
-      options_(options),
-      frame_bytes_(options.mtu + kLinkBytes + kKernelHeadroom <= 2048 ? 2048 : 4096) {}
-
 Result<std::unique_ptr<XdpSocket>> XdpSocket::make(FileDescriptor socket, const Options& options) {
-  if (options.mtu > kMaxXdpMtu) {
-    return std::unexpected(Error{
-        EINVAL,
-        fmt::format("AF_XDP: an MTU of {} is too large, at most {}", options.mtu, kMaxXdpMtu)});
-  }
   std::unique_ptr<XdpSocket> made(new XdpSocket(std::move(socket), options));
   if (auto set_up = made->set_up(); !set_up) return std::unexpected(set_up.error());
   return made;
 }
 
 Result<void> XdpSocket::set_up() {
-  if (auto registered = register_memory(); !registered) return registered;
+  auto memory = FdMapping::map(options_.memory, static_cast<off_t>(options_.offset),
+                               (kXdpFrames + kXdpSendFrames) * std::size_t{options_.frame_bytes},
+                               "AF_XDP: mapping the frames");
+  if (!memory) return std::unexpected(memory.error());
+  memory_ = std::move(*memory);
   if (auto mapped = map_rings(); !mapped) return mapped;
   fill_all();
   return bind_to_queue();
 }
 
-Result<void> XdpSocket::register_memory() {
-  const std::size_t bytes = (kXdpFrames + options_.tx_frames) * frame_bytes_;
-  auto memory = Mapping::anonymous(bytes);
-  if (!memory) return std::unexpected(memory.error());
-  memory_ = std::move(*memory);
-  memory_.fault_in(0, bytes);
-  xdp_umem_reg registration{};
-  registration.addr = reinterpret_cast<std::uint64_t>(memory_.data());
-  registration.len = bytes;
-  registration.chunk_size = frame_bytes_;
-  return set(fd(), XDP_UMEM_REG, registration,
-             "AF_XDP: registering memory (a limit of locked memory is set by LimitMEMLOCK)");
-}
-
 Result<void> XdpSocket::map_rings() {
   // open_xdp() has made the receive ring: the program's map takes no socket without one.
-  const auto tx = static_cast<std::uint32_t>(std::max<std::size_t>(options_.tx_frames, 1));
+  const std::uint32_t tx = options_.sends ? kXdpSendFrames : 1;
   if (auto done = set(fd(), XDP_UMEM_FILL_RING, kXdpFrames, "AF_XDP: fill ring"); !done)
     return done;
   if (auto done = set(fd(), XDP_UMEM_COMPLETION_RING, tx, "AF_XDP: completion ring"); !done)
@@ -83,7 +61,7 @@ Result<void> XdpSocket::map_rings() {
   if (auto done = fill_.map(fd(), XDP_UMEM_PGOFF_FILL_RING, at.fr, kXdpFrames, "AF_XDP: fill ring");
       !done)
     return done;
-  if (options_.tx_frames == 0) return {};
+  if (!options_.sends) return {};
   if (auto done = set(fd(), XDP_TX_RING, tx, "AF_XDP: transmit ring"); !done) return done;
   if (auto done = tx_.map(fd(), XDP_PGOFF_TX_RING, at.tx, tx, "AF_XDP: transmit ring"); !done)
     return done;
@@ -94,11 +72,12 @@ Result<void> XdpSocket::map_rings() {
 /// All receive frames are the kernel's to fill; the others are ours to send.
 void XdpSocket::fill_all() {
   for (std::uint32_t i = 0; i < kXdpFrames; ++i)
-    fill_.at(i) = static_cast<std::uint64_t>(i) * frame_bytes_;
+    fill_.at(i) = static_cast<std::uint64_t>(i) * options_.frame_bytes;
   fill_.passed_as_producer(kXdpFrames);
-  tx_free_.reserve(options_.tx_frames);
-  for (std::size_t i = options_.tx_frames; i > 0; --i)
-    tx_free_.push_back((kXdpFrames + i - 1) * frame_bytes_);
+  if (!options_.sends) return;
+  tx_free_.reserve(kXdpSendFrames);
+  for (std::uint64_t i = kXdpSendFrames; i > 0; --i)
+    tx_free_.push_back((kXdpFrames + i - 1) * options_.frame_bytes);
 }
 
 Result<void> XdpSocket::bind_to_queue() {
@@ -142,7 +121,7 @@ std::size_t XdpSocket::receive(packet::Batch& batch, packet::Pool& pool, QueueCo
     } else {
       ++missed_;
     }
-    fill_.at(i) = frame.addr & ~static_cast<std::uint64_t>(frame_bytes_ - 1);
+    fill_.at(i) = frame.addr & ~static_cast<std::uint64_t>(options_.frame_bytes - 1);
   }
   // As many go back as have come: the fill ring has room for every receive frame.
   fill_.passed_as_producer(count);
@@ -153,7 +132,7 @@ std::size_t XdpSocket::receive(packet::Batch& batch, packet::Pool& pool, QueueCo
 }
 
 bool XdpSocket::put(Bytes frame) {
-  if (frame.size() > frame_bytes_) return false;
+  if (frame.size() > options_.frame_bytes) return false;
   if (tx_free_.empty()) {
     kick();
     if (tx_free_.empty()) return false;
@@ -176,13 +155,13 @@ void XdpSocket::kick() {
     }
   }
   has_put_ = false;
-  if (options_.tx_frames > 0) reclaim_sent();
+  if (options_.sends) reclaim_sent();
 }
 
 void XdpSocket::reclaim_sent() {
-  const std::uint32_t count = completion_.waiting(static_cast<std::uint32_t>(options_.tx_frames));
+  const std::uint32_t count = completion_.waiting(kXdpSendFrames);
   for (std::uint32_t i = 0; i < count; ++i)
-    tx_free_.push_back(completion_.at(i) & ~static_cast<std::uint64_t>(frame_bytes_ - 1));
+    tx_free_.push_back(completion_.at(i) & ~static_cast<std::uint64_t>(options_.frame_bytes - 1));
   completion_.passed_as_consumer(count);
 }
 

@@ -7,11 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file_descriptor.h"
-#include "base/mapping.h"
 #include "io/fd_mapping.h"
 #include "io/port.h"
 
@@ -81,11 +81,13 @@ class XdpSocket {
     std::uint32_t ifindex = 0;
     std::uint32_t queue = 0;
     bool is_native = false;
-    std::size_t tx_frames = 2048;  // A power of two; zero: only receives.
-    std::uint32_t mtu = 1500;
+    bool sends = false;
+    int memory = -1;  // Registered by open_xdp(); stays the caller's.
+    std::size_t offset = 0;
+    std::uint32_t frame_bytes = 0;
   };
 
-  /// Registers memory, sets the rings up and binds, by zero-copy where the driver has it. `socket`
+  /// Maps the memory, sets the rings up and binds, by zero-copy where the driver has it. `socket`
   /// is in its program's map already.
   static Result<std::unique_ptr<XdpSocket>> make(FileDescriptor socket, const Options& options);
 
@@ -103,9 +105,9 @@ class XdpSocket {
   std::uint64_t take_missed();
 
  private:
-  XdpSocket(FileDescriptor socket, const Options& options);
+  XdpSocket(FileDescriptor socket, const Options& options)
+      : socket_(std::move(socket)), options_(options) {}
   Result<void> set_up();
-  Result<void> register_memory();
   Result<void> map_rings();
   Result<void> bind_to_queue();
   void fill_all();
@@ -113,8 +115,7 @@ class XdpSocket {
 
   FileDescriptor socket_;
   const Options options_;
-  const std::uint32_t frame_bytes_;  // Of the umem: 2048 or 4096.
-  Mapping memory_;
+  FdMapping memory_;
   XdpRing<std::uint64_t> fill_;
   XdpRing<std::uint64_t> completion_;
   XdpRing<xdp_desc> rx_;
