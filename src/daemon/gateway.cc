@@ -30,14 +30,22 @@ int next_signal(int signals) {
 }  // namespace
 
 Result<std::unique_ptr<Gateway>> Gateway::open(const Settings& settings, const Separation& parts,
-                                               Surroundings surroundings) {
+                                               Surroundings surroundings,
+                                               std::optional<Takeover> takeover) {
   std::unique_ptr<Gateway> gateway(new Gateway(settings, parts, std::move(surroundings)));
+  gateway->takeover_ = std::move(takeover);
+  if (auto opened = gateway->open_state(); !opened) return std::unexpected(opened.error());
   if (auto opened = gateway->open_control(); !opened) return std::unexpected(opened.error());
   const auto confined = parts.confine();
   if (!confined) return std::unexpected(confined.error());
   spdlog::info("the engine runs as {}", *confined);
+  if (auto ready = gateway->begin_takeover(); !ready) return std::unexpected(ready.error());
   if (auto opened = gateway->open_ports(); !opened) return std::unexpected(opened.error());
+  if (auto taken = gateway->complete_takeover(); !taken) return std::unexpected(taken.error());
+  gateway->engine_->start();
+  if (gateway->has_restored_) gateway->engine_->open();
   if (auto started = gateway->start_workers(); !started) return std::unexpected(started.error());
+  if (auto opened = gateway->open_handover(); !opened) return std::unexpected(opened.error());
   auto supervision =
       Supervision::open(settings, std::move(gateway->surroundings_.manager),
                         {*gateway->engine_, gateway->control_->server(), gateway->threads_});
@@ -52,9 +60,36 @@ Gateway::~Gateway() {
   supervision_.reset();
   threads_.clear();
   // While nothing else can have taken the socket's place.
-  parts_.host().finish({.has_failed = !has_started_, .owns_socket = control_ != nullptr});
+  const bool owns_socket = control_ != nullptr && !is_replaced_;
+  if (control_ != nullptr && !owns_socket) control_->server().listener().leave();
+  if (handover_ != nullptr && !is_replaced_) handover_->remove_file();
+  parts_.host().finish(
+      {.has_failed = !has_started_, .owns_socket = owns_socket, .leaves = is_replaced_});
   control_.reset();
   engine_.reset();  // Workers give their packets back before the queues go.
+}
+
+Result<void> Gateway::open_state() {
+  const FileIdentity as_engine(parts_.identity());
+  is_replaced_ = takeover_.has_value();  // Until the other engine leaves.
+  auto state = takeover_ ? engine::State::take_over(settings_.state,
+                                                    std::move(takeover_->descriptors().state_lock))
+                         : engine::State::open(settings_.state);
+  if (!state) return std::unexpected(state.error());
+  state_ = std::move(*state);
+  for (const std::string& note : state_->notes()) spdlog::warn("{}", note);
+  return {};
+}
+
+Result<std::unique_ptr<engine::ControlPlane>> Gateway::open_server(
+    const control::Server::Options& options) {
+  if (!takeover_) return engine::ControlPlane::open(*engine_, options, boot_time);
+  HandoverDescriptors& descriptors = takeover_->descriptors();
+  return engine::ControlPlane::adopt(
+      *engine_, options,
+      control::Listener::adopt(settings_.socket, std::move(descriptors.listener_lock),
+                               std::move(descriptors.listener)),
+      boot_time);
 }
 
 Result<void> Gateway::open_control() {
@@ -69,10 +104,15 @@ Result<void> Gateway::open_control() {
   options.worker.large_buffers = settings_.large_buffers;
   options.conntrack.max = settings_.conntrack_max;
   options.conntrack.wall_offset = wall_time() - boot_time().time_since_epoch();
+  options.conntrack.arena_fd = state_->connections_fd();
+  options.conntrack.extension_fd = state_->extensions_fd();
+  options.conntrack.expectation_fd = state_->expectations_fd();
+  options.conntrack.recovers_later = takeover_.has_value();
   options.log = &rule_log_;
   auto engine = engine::Engine::create(options, boot_time());
   if (!engine) return std::unexpected(engine.error());
   engine_ = std::move(*engine);
+  rules_keeper_ = std::make_unique<engine::RulesKeeper>(*state_, engine_->rules());
   first_generation_ = engine_->rules().generation();
   for (const SysctlSetting& sysctl : settings_.sysctls) {
     if (auto set = engine_->set_sysctl(sysctl.name, std::to_string(sysctl.value)); !set) return set;
@@ -80,12 +120,11 @@ Result<void> Gateway::open_control() {
 
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(settings_.socket).parent_path(), error);
-  auto control = engine::ControlPlane::open(
-      *engine_,
-      {.socket_path = settings_.socket, .socket_file = *file, .access = std::move(*access)},
-      boot_time);
+  auto control = open_server(
+      {.socket_path = settings_.socket, .socket_file = *file, .access = std::move(*access)});
   if (!control) return std::unexpected(control.error());
   control_ = std::move(*control);
+  control_->set_commit_observer(rules_keeper_.get());
 
   auto mirror =
       routing::Mirror::open(engine_->routing(), engine_->neighbours(), this, &parts_.host());
@@ -134,7 +173,20 @@ Result<void> Gateway::start_workers() {
   return {};
 }
 
+/// Before anybody looks at rules: the workers begin with them.
+void Gateway::restore_rules() {
+  const auto restored = engine::restore_rules(*state_, engine_->rules());
+  has_restored_ = restored && *restored;
+  if (!restored) spdlog::error("{}", restored.error().text);
+  first_generation_ = engine_->rules().generation();
+}
+
 Result<void> Gateway::load_rules() {
+  if (has_restored_) {
+    open_gate();
+    spdlog::info("rules of the last run restored; forwarding");
+    return {};
+  }
   if (settings_.rules.empty()) {
     spdlog::info("no rules yet: nothing is forwarded until `weir exec -- nft -f FILE` loads some");
     return {};
@@ -159,11 +211,18 @@ Result<void> Gateway::run(int signals) {
       break;
     }
     turn();
+    if (handover_->is_replaced()) {
+      is_replaced_ = true;
+      spdlog::info("another engine has our place: leaving");
+      return {};
+    }
     if (host_watcher_.is_dead)
       return std::unexpected(Error{EPIPE, "the privileged process has died: stopping"});
   }
   supervision_->manager().stopping();
   spdlog::info("stopping");
+  if (auto saved = rules_keeper_->save(); !saved)
+    spdlog::error("the rules will not survive: {}", saved.error().text);
   return {};
 }
 
@@ -182,6 +241,7 @@ void Gateway::turn() {
     next_tick_ = now + kTick;
     rule_log_.write_out();
     open_gate_when_loaded();
+    rules_keeper_->turn(now);
     if (supervision_ != nullptr) supervision_->tick(now);
   }
   if (auto ticked = mirror_->tick(now); !ticked) spdlog::error("routing: {}", ticked.error().text);

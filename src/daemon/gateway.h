@@ -3,11 +3,13 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "daemon/device.h"
+#include "daemon/handover.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/reload.h"
@@ -17,6 +19,8 @@
 #include "daemon/worker_thread.h"
 #include "engine/control_plane.h"
 #include "engine/engine.h"
+#include "engine/state.h"
+#include "engine/state_rules.h"
 #include "routing/mirror.h"
 
 namespace weir::daemon {
@@ -35,12 +39,16 @@ struct Surroundings {
 class Gateway final : private routing::MirrorListener, private control::Watcher {
  public:
   /// Opens everything but lets nothing through yet. What was opened is given back when this fails.
+  /// With a Takeover in the place of an engine that runs, whose connections, rules and clients go
+  /// on, at once; and which goes on itself when this fails (replace.cc).
   static Result<std::unique_ptr<Gateway>> open(const Settings& settings, const Separation& parts,
-                                               Surroundings surroundings);
+                                               Surroundings surroundings,
+                                               std::optional<Takeover> takeover = {});
   ~Gateway() override;
 
-  /// Loads settings.rules, if there is such a file, and opens the gate. Without a file the gate
-  /// opens with the first rules that come over the socket.
+  /// Opens the gate with the rules of the last run; where settings.rules names a file, with those
+  /// that it has loaded. Without either the gate opens with the first rules that come over the
+  /// socket.
   Result<void> load_rules();
 
   /// Serves until `signals` (a signalfd) brings another one than SIGHUP, which reloads. Errors:
@@ -57,9 +65,24 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   Gateway(const Settings& settings, const Separation& parts, Surroundings surroundings)
       : settings_(settings), parts_(parts), surroundings_(std::move(surroundings)) {}
 
+  Result<void> open_state();
   Result<void> open_control();
+  Result<std::unique_ptr<engine::ControlPlane>> open_server(
+      const control::Server::Options& options);
   Result<void> open_ports();
   Result<void> start_workers();
+  void restore_rules();
+
+  // replace.cc
+  Result<void> begin_takeover();
+  Result<void> stop_other();
+  Result<void> complete_takeover();
+  Result<void> open_handover();
+  void flush_lost_masquerades();
+  Result<void> stop_for_successor();
+  void take_queues(std::uint16_t port);
+  void go_on();
+
   void turn();
   void open_gate_when_loaded();
   void open_gate();
@@ -91,9 +114,16 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   Surroundings surroundings_;
   HostWatcher host_watcher_;
   bool has_started_ = false;
+  bool has_restored_ = false;  // The rules of the last run are in place.
+  bool is_replaced_ = false;   // What is set up on the host is another engine's.
+  std::optional<Takeover> takeover_;
+  Time other_stopped_{};
+  std::optional<engine::State> state_;
   RuleLog rule_log_;
   std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<engine::RulesKeeper> rules_keeper_;
   std::unique_ptr<engine::ControlPlane> control_;
+  std::unique_ptr<Handover> handover_;
   std::unique_ptr<routing::Mirror> mirror_;
   std::vector<std::unique_ptr<Device>> devices_;  // By port; null while the device is away.
   std::vector<std::unique_ptr<WorkerThread>> threads_;

@@ -89,7 +89,10 @@ bool Host::finish(const End& end) {
   if (!socket_.is_open()) return true;
   Handles none;
   const HostRequest request{
-      .call = HostCall::finish, .has_failed = end.has_failed, .owns_socket = end.owns_socket};
+      .call = HostCall::finish,
+      .has_failed = end.has_failed,
+      .owns_socket = end.owns_socket,
+      .leaves = end.leaves};
   const bool is_done = call(socket_.get(), request, none).has_value();
   socket_ = {};
   while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {

@@ -78,6 +78,7 @@ class Host final : public routing::NeighbourAsker {
   struct End {
     bool has_failed = false;   // The start has: what a dead engine left closed stays closed.
     bool owns_socket = false;  // The socket's file is ours to remove.
+    bool leaves = false;       // Another engine has our place: nothing is undone.
   };
   /// Undoes everything and ends the privileged process. False when that had died before.
   bool finish(const End& end);

@@ -32,6 +32,7 @@ struct HostRequest {
   std::uint8_t family = 0;      // Of a neighbour; AF_INET or AF_INET6.
   std::uint8_t has_failed = 0;  // Host::End.
   std::uint8_t owns_socket = 0;
+  std::uint8_t leaves = 0;
   std::uint32_t ifindex = 0;
   std::array<std::uint8_t, 16> address{};
   std::array<char, 16> device{};

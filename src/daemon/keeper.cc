@@ -80,6 +80,7 @@ class Keeper {
       case HostCall::reload:
         return reload();
       case HostCall::finish:
+        if (request.leaves != 0) leave_ports();
         give_back(request.has_failed != 0);
         if (request.owns_socket != 0) control::Listener::remove_files(settings_.socket);
         return {};
@@ -186,6 +187,10 @@ class Keeper {
         "weir: the engine has died; fail_policy is closed: nothing passes its ports until "
         "weir runs again or `weir cleanup` gives them back\n",
         stderr);
+    leave_ports();
+  }
+
+  void leave_ports() {
     for (auto& [port, hooks] : ports_) hooks->leave();
   }
 

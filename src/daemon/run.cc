@@ -6,11 +6,13 @@
 #include <sys/signalfd.h>
 
 #include <CLI/CLI.hpp>
+#include <optional>
 
 #include "base/exit_code.h"
 #include "base/file_descriptor.h"
 #include "daemon/explain_ports.h"
 #include "daemon/gateway.h"
+#include "daemon/handover.h"
 #include "daemon/log.h"
 #include "daemon/separation.h"
 #include "daemon/settings.h"
@@ -47,6 +49,7 @@ struct CommandLine {
   std::string user;
   std::string state;
   std::string fail_policy;
+  bool replaces = false;
 
   Result<Settings> settings() const {
     Settings settings;
@@ -83,6 +86,9 @@ struct CommandLine {
     if (!state.empty()) settings.state = state;
     if (!fail_policy.empty())
       settings.fail_policy = fail_policy == "open" ? FailPolicy::open : FailPolicy::closed;
+    if (replaces && !rules.empty())
+      return std::unexpected(Error{EINVAL, "--replace takes over the rules of the running engine: "
+                                           "give --rules without it, or load them afterwards"});
     if (settings.ports.empty() && config.empty())
       return std::unexpected(
           Error{EINVAL, "no ports: give at least one --port NAME=DEVICE, or a --config file"});
@@ -119,6 +125,9 @@ void add_options(CLI::App& app, CommandLine& line) {
   app.add_option("--fail-policy", line.fail_policy,
                  "whether the ports are closed or open while no engine runs (default: closed)")
       ->check(CLI::IsMember({"closed", "open"}));
+  app.add_flag("--replace", line.replaces,
+               "take the place of the engine that runs on the same state folder: its connections, "
+               "rules and tools go on");
   app.footer(kFooter);
 }
 
@@ -137,10 +146,19 @@ int run(const Settings& settings, const CommandLine& line) {
   Surroundings surroundings{.manager = ServiceManager::from_environment(), .reread = {}};
   if (!line.config.empty())
     surroundings.reread = [line](const std::string& text) { return line.settings(text); };
+  std::optional<Takeover> takeover;
+  if (line.replaces) {
+    auto begun = Takeover::begin(settings.state);
+    if (!begun) return refuse(begun.error(), kRefused);
+    takeover = std::move(*begun);
+  }
   const auto parts = Separation::start(
-      {.settings = settings, .reread = [line] { return line.settings(); }, .config = line.config});
+      {.settings = settings,
+                                        .reread = [line] { return line.settings(); },
+                                        .config = line.config,
+                                        .takes_over = line.replaces});
   if (!parts) return refuse(parts.error(), kRefused);
-  auto gateway = Gateway::open(settings, *parts, std::move(surroundings));
+  auto gateway = Gateway::open(settings, *parts, std::move(surroundings), std::move(takeover));
   if (!gateway) return refuse(gateway.error(), kRefused);
   if (auto loaded = (*gateway)->load_rules(); !loaded) return refuse(loaded.error(), kRefused);
   if (auto ran = (*gateway)->run(signals.get()); !ran) return refuse(ran.error(), kRefused);

@@ -21,7 +21,7 @@ with L.Lab() as lab:
 
     weir = lab.start_weir(RULES)
     checks.that(fetches(lab), "forwards")
-    second = lab.run_in(lab.gateway, WEIR, "run", "--port", "lan=lan0", "--socket", str(lab.socket), check=False)
+    second = lab.run_in(lab.gateway, WEIR, "run", "--port", "lan=lan0", "--socket", str(lab.socket), "--state", str(lab.folder / "other"), check=False)
     checks.that("weir run:" in second and fetches(lab), "a second instance on the same socket is refused", second)
 
     code = L.stop(weir)
@@ -31,7 +31,8 @@ with L.Lab() as lab:
     checks.that(not lab.socket.exists(), "the socket is gone")
 
     # Without rules nothing passes; the first rules open the gate.
-    weir = lab.start_in(lab.gateway, WEIR, "run", "--port", "lan=lan0", "--port", "wan=wan0", "--socket", str(lab.socket), log="weir.log")
+    weir = lab.start_in(lab.gateway, WEIR, "run", "--port", "lan=lan0", "--port", "wan=wan0", "--socket", str(lab.socket), "--state", str(lab.folder / "fresh"),
+                        log="weir.log")
     L.wait_until(lambda: "no rules yet" in lab.weir_log(), "weir to start", process=weir)
     checks.that(not fetches(lab), "nothing is forwarded before rules are loaded")
     lab.tool("nft", "-f", str(RULES))
@@ -58,7 +59,7 @@ with L.Lab() as lab:
         (["--config", "/nonexistent.toml"], 2, "/nonexistent.toml"),
     ):
         import subprocess
-        done = subprocess.run(["ip", "netns", "exec", lab.gateway, WEIR, "run", "--socket", str(lab.socket), *options], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["ip", "netns", "exec", lab.gateway, WEIR, "run", "--socket", str(lab.socket), "--state", str(lab.folder / "other"), *options], capture_output=True, text=True, timeout=20)
         checks.that(done.returncode == code and says in done.stderr, f"weir run {' '.join(options)}: exit {code}", f"{done.returncode}\n{done.stderr}")
 
 sys.exit(checks.report())
