@@ -8,6 +8,8 @@ set(documents ${CMAKE_INSTALL_DATADIR}/doc/weir)
 install(TARGETS weir RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS weir-preload LIBRARY DESTINATION lib/weir)
 
+install(FILES src/netlink/event_filter.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/weir)
+
 install(DIRECTORY examples/ DESTINATION ${documents}/examples)
 install(DIRECTORY docs/ DESTINATION ${documents} FILES_MATCHING PATTERN "*.md")
 install(FILES README.md LICENSE packaging/dashboard.json packaging/alerts.yml DESTINATION ${documents})

@@ -40,6 +40,7 @@ ControlPlane::ControlPlane(Engine& engine, std::unique_ptr<control::Server> serv
       cttimeout_(engine.conntrack(), engine.control_participant(), now),
       expectation_events_(engine.conntrack(), *server_, now),
       own_(engine, engine) {
+  ctnetlink_.set_events(&events_);
   server_->add(nftables_);
   server_->add(ctnetlink_);
   server_->add(cttimeout_);

@@ -43,8 +43,11 @@ Result<void> Ctnetlink::handle(const Request& request, Reply& reply) {
       if (request.is_dump()) return dump_worker_stats(request, reply);
       return {};  // As the kernel: nothing is answered.
     case IPCTNL_MSG_CT_GET_DYING:
+      return dump_dying(request, reply);
     case IPCTNL_MSG_CT_GET_UNCONFIRMED:
-      return dump_nothing(request, reply);
+      return dump_unconfirmed(request, reply);
+    case WEIR_IPCTNL_MSG_CONFIG:
+      return configure(request, reply);
     default:
       return std::unexpected(Error{EINVAL, "ctnetlink has no such message"});
   }

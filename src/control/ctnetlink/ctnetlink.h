@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "conntrack/control.h"
 #include "conntrack/table.h"
+#include "control/ctnetlink/events.h"
 #include "control/ctnetlink/filter.h"
 #include "control/server/subsystem.h"
 #include "nat/nat.h"
@@ -28,6 +29,9 @@ class Ctnetlink final : public Subsystem {
   Ctnetlink(conntrack::Table& table, std::size_t participant, std::function<Time()> now,
             nat::Nat* nat = nullptr)
       : table_(table), control_(table, participant), now_(now), nat_(nat) {}
+
+  /// Where the dying are: ends that are still to be told. Without it there are none.
+  void set_events(const ConnectionEvents* events) { events_ = events; }
 
   std::uint8_t id() const override;
   bool is_change(std::uint8_t number) const override;
@@ -49,7 +53,8 @@ class Ctnetlink final : public Subsystem {
   std::optional<conntrack::Snapshot> find(const Named& named) const;
   /// dump.cc
   Result<void> dump(const Request& request, Reply& reply, bool zeroes);
-  Result<void> dump_nothing(const Request& request, Reply& reply) const;
+  Result<void> dump_dying(const Request& request, Reply& reply) const;
+  Result<void> dump_unconfirmed(const Request& request, Reply& reply) const;
   /// delete.cc
   Result<void> remove(const Request& request);
   Result<void> flush(const Request& request, const netlink::Attributes& attributes);
@@ -66,6 +71,8 @@ class Ctnetlink final : public Subsystem {
                            ctnetlink::EditReader& reader) const;
   Result<void> find_master(const Request& request, const netlink::Attributes& attributes,
                            const ctnetlink::Zone& zone, conntrack::Creation& creation) const;
+  /// config.cc
+  Result<void> configure(const Request& request, Reply& reply) const;
   /// stats.cc
   void get_stats(const Request& request, Reply& reply) const;
   Result<void> dump_worker_stats(const Request& request, Reply& reply) const;
@@ -74,6 +81,7 @@ class Ctnetlink final : public Subsystem {
   conntrack::Control control_;
   std::function<Time()> now_;
   nat::Nat* nat_;
+  const ConnectionEvents* events_ = nullptr;
 };
 
 }  // namespace weir::control

@@ -1,5 +1,6 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -63,6 +64,33 @@ class ConnectionDump final : public Dump {
   bool is_walked_ = false;
 };
 
+/// Those whose end a reliable listener has not been told of yet.
+class DyingDump final : public Dump {
+ public:
+  DyingDump(const ConnectionEvents& events, std::function<Time()> now,
+            const netlink::Writer::Start& start)
+      : events_(events), now_(now), start_(start), next_(events.first_undelivered()) {}
+
+  Result<Step> next(netlink::Writer& out, std::size_t) override {
+    next_ = std::max(next_, events_.first_undelivered());
+    const std::uint64_t index = next_ - events_.first_undelivered();
+    if (index >= events_.undelivered().size()) return Step::done;
+    const conntrack::Snapshot& connection = events_.undelivered()[index].connection;
+    start_.family = static_cast<std::uint8_t>(connection.original.family);
+    out.begin(start_);
+    ctnetlink::write_connection(out, connection, now_(), kReferences);
+    out.end();
+    ++next_;
+    return Step::more;
+  }
+
+ private:
+  const ConnectionEvents& events_;
+  std::function<Time()> now_;
+  netlink::Writer::Start start_;
+  std::uint64_t next_;
+};
+
 class EmptyDump final : public Dump {
  public:
   Result<Step> next(netlink::Writer&, std::size_t) override { return Step::done; }
@@ -81,9 +109,19 @@ Result<void> Ctnetlink::dump(const Request& request, Reply& reply, bool zeroes) 
       control_, *filter, now_, zeroes, request.answer(IPCTNL_MSG_CT_NEW, flags)));
 }
 
-/// IPCTNL_MSG_CT_GET_DYING and _GET_UNCONFIRMED: connections that are waiting for their end to be
-/// told, or for their first packet to pass, can't be listed.
-Result<void> Ctnetlink::dump_nothing(const Request& request, Reply& reply) const {
+/// IPCTNL_MSG_CT_GET_DYING
+Result<void> Ctnetlink::dump_dying(const Request& request, Reply& reply) const {
+  if (!request.is_dump()) {
+    return std::unexpected(Error{EOPNOTSUPP, "this list can only be dumped"});
+  }
+  if (events_ == nullptr) return reply.start_dump(std::make_unique<EmptyDump>());
+  return reply.start_dump(
+      std::make_unique<DyingDump>(*events_, now_, request.answer(IPCTNL_MSG_CT_NEW)));
+}
+
+/// IPCTNL_MSG_CT_GET_UNCONFIRMED: an entry belongs to its first packet's worker alone until that
+/// has passed, so it can't be listed.
+Result<void> Ctnetlink::dump_unconfirmed(const Request& request, Reply& reply) const {
   if (!request.is_dump()) {
     return std::unexpected(Error{EOPNOTSUPP, "this list can only be dumped"});
   }

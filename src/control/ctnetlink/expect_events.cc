@@ -1,3 +1,4 @@
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
 #include "control/ctnetlink/expect.h"
@@ -9,6 +10,9 @@ constexpr std::uint64_t bit(std::uint32_t group) { return std::uint64_t{1} << (g
 constexpr std::uint64_t kGroups =
     bit(NFNLGRP_CONNTRACK_EXP_NEW) | bit(NFNLGRP_CONNTRACK_EXP_DESTROY);
 
+constexpr std::uint64_t kNewEvent = 1 << IPEXP_NEW;
+constexpr std::uint64_t kDestroyEvent = 1 << IPEXP_DESTROY;
+
 }  // namespace
 
 ExpectationEvents::ExpectationEvents(conntrack::Table& table, Server& server,
@@ -18,13 +22,18 @@ ExpectationEvents::ExpectationEvents(conntrack::Table& table, Server& server,
 }
 
 void ExpectationEvents::on_groups_changed(std::uint64_t groups) {
-  table_.expectations().set_wanted((groups & kGroups) != 0);
+  const auto wants = [&](std::uint32_t group, std::uint64_t event) {
+    return (groups & bit(group)) != 0 &&
+           (server_.wanted_events(NFNL_SUBSYS_CTNETLINK_EXP, group) & event) != 0;
+  };
+  table_.expectations().set_wanted(wants(NFNLGRP_CONNTRACK_EXP_NEW, kNewEvent) ||
+                                   wants(NFNLGRP_CONNTRACK_EXP_DESTROY, kDestroyEvent));
 }
 
 std::size_t ExpectationEvents::publish(std::size_t budget) {
   conntrack::Expectations& expectations = table_.expectations();
   const std::uint64_t lost = expectations.counts().events_lost.value();
-  if (lost != lost_) server_.report_loss(kGroups);
+  if (lost != lost_) server_.report_loss(kGroups, lost - lost_);
   lost_ = lost;
 
   std::size_t count = 0;
@@ -44,7 +53,12 @@ std::size_t ExpectationEvents::publish(std::size_t budget) {
            .family = static_cast<std::uint8_t>(event->expectation.expected.tuple.family)});
       ctnetlink::write_expectation(writer, event->expectation, now_());
       writer.end();
-      server_.publish({.group = group, .datagram = buffer_, .port_id = event->port_id});
+      server_.publish(
+          {.group = group,
+           .datagram = buffer_,
+           .port_id = event->port_id,
+           .subject = EventSubject{.subsystem = NFNL_SUBSYS_CTNETLINK_EXP,
+                                   .events = event->is_destroyed ? kDestroyEvent : kNewEvent}});
     }
     expectations.events().pop();
   }

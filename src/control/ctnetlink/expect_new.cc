@@ -17,7 +17,7 @@ using conntrack::Tuple;
 constexpr std::string_view kFollowMaster = "nat-follow-master";
 
 constexpr netlink::Rule kNat[] = {
-    {.type = CTA_EXPECT_NAT_DIR, .kind = netlink::Kind::u32, .required = true},
+    {.type = CTA_EXPECT_NAT_DIR, .kind = netlink::Kind::u32, .required = true, .max_value = 1},
     {.type = CTA_EXPECT_NAT_TUPLE, .kind = netlink::Kind::nested, .required = true},
 };
 
@@ -51,13 +51,9 @@ Result<void> read_nat(const netlink::Attributes& attributes, std::uint8_t family
   if (!parts) return std::unexpected(parts.error());
   const auto tuple = ctnetlink::read_tuple(parts->find(CTA_EXPECT_NAT_TUPLE), family, nullptr);
   if (!tuple) return std::unexpected(tuple.error());
-  const std::uint32_t direction = parts->be32(CTA_EXPECT_NAT_DIR).host();
-  if (direction > 1) {
-    return std::unexpected(parts->error(CTA_EXPECT_NAT_DIR, EINVAL, "no such direction"));
-  }
   nat.address = tuple->src;
   nat.port = tuple->src_port;
-  nat.direction = static_cast<conntrack::Direction>(direction);
+  nat.direction = static_cast<conntrack::Direction>(parts->be32(CTA_EXPECT_NAT_DIR).host());
   return {};
 }
 

@@ -37,6 +37,10 @@ class SessionReply final : public Reply {
     return {};
   }
 
+  Result<void> set_event_filter(const weir_event_filter& filter) override {
+    return session_.set_event_filter(as_bytes(filter));
+  }
+
   bool is_dump() const { return dump_ != nullptr; }
   std::unique_ptr<Pending> take_pending() { return std::move(pending_); }
 

@@ -48,19 +48,44 @@ void Server::update_groups() {
   for (const auto& [number, session] : sessions_) groups |= session->groups();
   if (groups == groups_) return;
   groups_ = groups;
-  for (GroupsObserver* observer : observers_) observer->on_groups_changed(groups);
+  tell_observers();
+}
+
+void Server::tell_observers() {
+  for (GroupsObserver* observer : observers_) observer->on_groups_changed(groups_);
+}
+
+std::uint64_t Server::wanted_events(std::uint8_t subsystem, std::uint32_t group) const {
+  std::uint64_t wanted = 0;
+  for (const auto& [number, session] : sessions_) {
+    if (session->is_member(group)) wanted |= session->event_filters().events(subsystem);
+  }
+  return wanted;
 }
 
 bool Server::has_listeners(std::uint32_t group) const {
   return group && groups_ >> (group - 1) & 1;
 }
 
+/// What the filters of events ask about, where the notice doesn't say more: its message's number.
+EventSubject subject_of(const Notice& notice) {
+  if (notice.subject) return *notice.subject;
+  Bytes rest = notice.datagram;
+  const auto message = netlink::Message::take(rest);
+  if (!message) return {};
+  return {.subsystem = message->subsystem(),
+          .events = std::uint64_t{1} << (message->number() % 64)};
+}
+
 int Server::publish(const Notice& notice) {
   bool is_failure = false;
+  const EventSubject subject = subject_of(notice);
   if (has_listeners(notice.group)) {
     for (const auto& [number, session] : sessions_) {
       const bool is_echoed = notice.echo && session->port_id() == notice.port_id;
       if (is_echoed || !session->is_member(notice.group)) continue;
+      if (notice.only_reliable && !session->wants_broadcast_errors()) continue;
+      if (!session->event_filters().admit(subject)) continue;
       const bool is_lost =
           session->deliver(notice.datagram, notice.group) == Session::Delivery::lost;
       is_failure |= is_lost && session->wants_broadcast_errors();
@@ -73,9 +98,9 @@ int Server::publish(const Notice& notice) {
   return is_failure ? ENOBUFS : 0;
 }
 
-void Server::report_loss(std::uint64_t groups) {
+void Server::report_loss(std::uint64_t groups, std::uint64_t datagrams) {
   for (const auto& [number, session] : sessions_) {
-    if (session->groups() & groups) session->report_loss();
+    if (session->groups() & groups) session->report_loss(datagrams);
   }
 }
 
@@ -107,6 +132,7 @@ void Server::end(Session& session) {
   dead_sessions_.push_back(std::move(entry->second));
   sessions_.erase(entry);
   update_groups();
+  tell_observers();  // Others may want fewer events than it did.
 }
 
 void Server::bury() {

@@ -264,6 +264,7 @@ weir_answer Server::call_session(Session& session, const Connection& connection,
       const Result<void> result = session.set_option(
           static_cast<int>(call.a), static_cast<int>(call.b), connection.payload());
       update_groups();
+      if (call.a == WEIR_SOL_EVENTS) tell_observers();
       return answer_to(result);
     }
     case WEIR_GETSOCKOPT:
@@ -282,7 +283,9 @@ weir_answer Server::send(Session& session, const Connection& connection) {
   if (call.groups && !session.identity().rights.may_read) return failure(EPERM);
   if (call.port_id || call.groups) return failure(ECONNREFUSED);
   autobind(session);
+  const std::uint32_t filters = session.event_filters().version();
   dispatcher_.execute(session, connection.payload());
+  if (session.event_filters().version() != filters) tell_observers();
   return success(static_cast<std::int32_t>(connection.payload().size()));
 }
 

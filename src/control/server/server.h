@@ -40,7 +40,8 @@ class Watcher {
 class GroupsObserver {
  public:
   virtual ~GroupsObserver() = default;
-  /// `groups` are those that at least one socket is a member of: group g is bit g - 1.
+  /// `groups` are those that at least one socket is a member of: group g is bit g - 1. Also called
+  /// when the events that members want have changed (Server::wanted_events).
   virtual void on_groups_changed(std::uint64_t groups) = 0;
 };
 
@@ -79,9 +80,12 @@ class Server final : public Publisher {
   bool has_listeners(std::uint32_t group) const override;
   int publish(const Notice& notice) override;
 
-  /// Tells every member of `groups` (bits as in GroupsObserver) by ENOBUFS that messages for it
-  /// were lost before they could be published: the kernel's netlink_set_err.
-  void report_loss(std::uint64_t groups);
+  /// The events of a subsystem (bits as in weir_event_filter) that any member of the group wants.
+  std::uint64_t wanted_events(std::uint8_t subsystem, std::uint32_t group) const;
+
+  /// Tells every member of `groups` (bits as in GroupsObserver) by ENOBUFS that up to `datagrams`
+  /// messages for it were lost before they could be published: the kernel's netlink_set_err.
+  void report_loss(std::uint64_t groups, std::uint64_t datagrams);
 
   std::size_t sessions() const { return sessions_.size(); }
   /// Datagrams that slow readers have lost, those of closed sockets included.
@@ -114,6 +118,7 @@ class Server final : public Publisher {
   void end(Session& session);
   void bury();
   void update_groups();
+  void tell_observers();
 
   Options options_;
   BufferLimits limits_;

@@ -57,7 +57,8 @@ void Session::lose() {
   queue({}, 0, ENOBUFS);
 }
 
-void Session::report_loss() {
+void Session::report_loss(std::uint64_t datagrams) {
+  lost_ += datagrams;
   if (!ignores_overruns_ && !is_congested_) queue({}, 0, ENOBUFS);
 }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "control/server/access.h"
 #include "control/server/dump_run.h"
+#include "control/server/event_filters.h"
 #include "control/server/listener.h"
 #include "control/server/socket_filter.h"
 #include "netlink/message.h"
@@ -57,6 +58,8 @@ class Session {
   std::uint64_t groups() const { return groups_; }
   void set_groups(std::uint64_t groups) { groups_ = groups; }
   bool is_member(std::uint32_t group) const { return group && groups_ >> (group - 1) & 1; }
+  const EventFilters& event_filters() const { return event_filters_; }
+  Result<void> set_event_filter(Bytes value) { return event_filters_.set(value); }
 
   netlink::AckOptions ack_options() const {
     return {.capped = caps_acks_, .extended = extends_acks_, .port_id = port_id_};
@@ -73,8 +76,8 @@ class Session {
   /// Sends a datagram; `group` is zero for a reply. It passes the socket's filter first.
   Delivery deliver(Bytes datagram, std::uint32_t group);
 
-  /// Tells the reader by ENOBUFS that something for it was lost on the way here.
-  void report_loss();
+  /// Tells the reader by ENOBUFS that `datagrams` for it were lost on the way here.
+  void report_loss(std::uint64_t datagrams);
 
   /// Starts a dump and sends its beginning. Fails with EBUSY while another one is being read.
   Result<void> start_dump(std::unique_ptr<Dump> dump, const netlink::Message& request);
@@ -127,6 +130,7 @@ class Session {
   bool is_strict_ = false;         ///< NETLINK_GET_STRICT_CHK
   bool is_filter_locked_ = false;
   SocketFilter filter_;
+  EventFilters event_filters_;
 
   FileDescriptor data_;
   int epoll_ = -1;

@@ -1,4 +1,5 @@
 #include <linux/filter.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <sys/socket.h>
@@ -35,6 +36,7 @@ std::uint32_t as_number(Bytes value) {
 Result<void> Session::set_option(int level, int option, Bytes value) {
   if (level == SOL_SOCKET) return set_socket_option(option, value);
   if (level == SOL_NETLINK) return set_netlink_option(option, value);
+  if (level == WEIR_SOL_EVENTS && option == WEIR_EVENT_FILTER) return event_filters_.set(value);
   return std::unexpected(refused(ENOPROTOOPT, "unknown option level"));
 }
 
@@ -183,6 +185,11 @@ Result<void> Session::get_option(int level, int option, std::size_t room,
   if (level == SOL_SOCKET && option == SO_MEMINFO) {
     const auto information = memory_information();
     give(information.data(), information.size() * sizeof information[0]);
+    return {};
+  }
+  if (level == WEIR_SOL_EVENTS && option == WEIR_EVENT_FILTER) {
+    const weir_event_filter filter = event_filters_.get(NFNL_SUBSYS_CTNETLINK);
+    give(&filter, sizeof filter);
     return {};
   }
   if (level == SOL_NETLINK && option == NETLINK_LIST_MEMBERSHIPS) {

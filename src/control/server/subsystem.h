@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "control/server/event_filters.h"
 #include "netlink/message.h"
 #include "netlink/writer.h"
 
@@ -88,6 +90,9 @@ class Reply {
   /// Instead of waiting in the handler: the next messages of the datagram are handled meanwhile, as
   /// far as they may overtake. What the handler returns is to be this call's result.
   virtual Result<void> finish_later(std::unique_ptr<Pending> pending) { return pending->finish(); }
+
+  /// Sets the asking socket's filter of events, as its setsockopt would.
+  virtual Result<void> set_event_filter(const weir_event_filter& filter) = 0;
 };
 
 /// A message to a multicast group.
@@ -98,6 +103,10 @@ struct Notice {
   /// message as a reply instead of as a member of the group (the kernel's nlmsg_notify).
   std::uint32_t port_id = 0;
   bool echo = false;
+  /// What it tells, where that is more than its message's number: see weir_event_filter.
+  std::optional<EventSubject> subject = {};
+  /// Only to members that have set NETLINK_BROADCAST_ERROR: they have missed it before.
+  bool only_reliable = false;
 };
 
 /// Where subsystems send what happened.
