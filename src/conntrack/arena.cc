@@ -67,8 +67,8 @@ Result<Arena> Arena::open(std::uint32_t capacity, int fd, const std::optional<Ha
   } else if (fd >= 0 && ftruncate(fd, 0) != 0) {
     return std::unexpected(system_error("emptying the table's file"));
   }
-  Result<Mapping> mapping = fd >= 0 ? Mapping::file(fd, bytes_of(capacity))
-                                    : Mapping::anonymous(bytes_of(capacity));
+  Result<Mapping> mapping =
+      fd >= 0 ? Mapping::file(fd, bytes_of(capacity)) : Mapping::anonymous(bytes_of(capacity));
   if (!mapping) return std::unexpected(mapping.error());
 
   auto* const header = reinterpret_cast<Header*>(mapping->data());

@@ -38,8 +38,8 @@ class Arena {
   static Result<Origin> inspect(int fd);
 
   /// For `capacity` entries, or as many as the file was made for, if that is more. `fd` as in
-  /// TableOptions::arena_fd. What another boot or another layout has left is forgotten. Errors: what
-  /// mapping says; EINVAL for a foreign file.
+  /// TableOptions::arena_fd. What another boot or another layout has left is forgotten. Errors:
+  /// what mapping says; EINVAL for a foreign file.
   static Result<Arena> open(std::uint32_t capacity, int fd, const std::optional<HashKey>& key);
 
   Arena(Arena&&) noexcept;

@@ -20,8 +20,8 @@ struct Change {
   const Edit* edit = nullptr;
   const Creation* creation = nullptr;
   const ExpectationChange* expectation = nullptr;  // `number` is its master's.
-  Snapshot* before = nullptr;  // Receives the entry as it was.
-  int* error = nullptr;        // Receives zero or an errno; ENOENT when the entry was gone.
+  Snapshot* before = nullptr;                      // Receives the entry as it was.
+  int* error = nullptr;  // Receives zero or an errno; ENOENT when the entry was gone.
 };
 
 }  // namespace weir::conntrack

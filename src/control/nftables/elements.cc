@@ -267,9 +267,9 @@ class ElementsDump final : public Dump {
   std::uint64_t generation() const override { return ruleset_.generation(); }
 
   Result<Step> next(netlink::Writer& out, std::size_t room) override {
-    cursor_ = write_elements(out, heading_, *table_, *set_, cursor_, room, mode_,
-                             {.now = ruleset_.now(),
-                              .generation = static_cast<std::uint32_t>(ruleset_.generation())});
+    cursor_ = write_elements(
+        out, heading_, *table_, *set_, cursor_, room, mode_,
+        {.now = ruleset_.now(), .generation = static_cast<std::uint32_t>(ruleset_.generation())});
     return cursor_ == 0 ? Step::done : Step::more;
   }
 
@@ -337,9 +337,8 @@ Result<void> get_one(Query& query, const Subject& subject, const netlink::Attrib
 }  // namespace
 
 std::uint64_t write_elements(netlink::Writer& writer, const Heading& heading,
-                             const rules::Table& table, const rules::Set& set,
-                             std::uint64_t cursor, std::size_t room, rules::DumpMode mode,
-                             const sets::View& view) {
+                             const rules::Table& table, const rules::Set& set, std::uint64_t cursor,
+                             std::size_t room, rules::DumpMode mode, const sets::View& view) {
   // The longest element (two keys, a value, two expressions, user data) has some 700 bytes.
   constexpr std::size_t kLongest = 1024;
   struct Page {

@@ -16,7 +16,8 @@ std::size_t replay_against_nftables(const std::string& name) {
   TemporaryDirectory directory;
   Epochs epochs(1);
   rules::Ruleset ruleset(epochs);
-  ServerThread server({.socket_path = directory.file("socket"), .socket_file = {.mode = 0600}, .access = {}});
+  ServerThread server(
+      {.socket_path = directory.file("socket"), .socket_file = {.mode = 0600}, .access = {}});
   Nftables nftables(ruleset, server.server());
   server.server().add(nftables);
   server.start();

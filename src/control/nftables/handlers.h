@@ -140,12 +140,11 @@ void write_rule(netlink::Writer& writer, const Heading& heading, const rules::Ch
 // objects.cc.
 void write_set(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
                const rules::Set& set);
-/// Some elements of a set, as many as fit into `room` bytes; the cursor to go on from (zero to begin
-/// and at the end).
+/// Some elements of a set, as many as fit into `room` bytes; the cursor to go on from (zero to
+/// begin and at the end).
 std::uint64_t write_elements(netlink::Writer& writer, const Heading& heading,
-                             const rules::Table& table, const rules::Set& set,
-                             std::uint64_t cursor, std::size_t room, rules::DumpMode mode,
-                             const sets::View& view);
+                             const rules::Table& table, const rules::Set& set, std::uint64_t cursor,
+                             std::size_t room, rules::DumpMode mode, const sets::View& view);
 void write_object(netlink::Writer& writer, const Heading& heading, const rules::Table& table,
                   rules::Object& object, rules::DumpMode mode);
 void write_set_notice(netlink::Writer& writer, const Heading& heading, const rules::Notice& notice);
