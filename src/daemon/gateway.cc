@@ -60,11 +60,11 @@ Gateway::~Gateway() {
   supervision_.reset();
   threads_.clear();
   // While nothing else can have taken the socket's place.
-  const bool owns_socket = control_ != nullptr && !is_replaced_;
-  if (control_ != nullptr && !owns_socket) control_->server().listener().leave();
+  if (control_ != nullptr && is_replaced_) control_->server().listener().leave();
   if (handover_ != nullptr && !is_replaced_) handover_->remove_file();
-  parts_.host().finish(
-      {.has_failed = !has_started_, .owns_socket = owns_socket, .leaves = is_replaced_});
+  parts_.host().finish({.has_failed = !has_started_,
+                        .owns_socket = owns_socket_ && !is_replaced_,
+                        .leaves = is_replaced_});
   control_.reset();
   engine_.reset();  // Workers give their packets back before the queues go.
 }
@@ -95,8 +95,10 @@ Result<std::unique_ptr<engine::ControlPlane>> Gateway::open_server(
 Result<void> Gateway::open_control() {
   auto access = access_policy(settings_, parts_);
   if (!access) return std::unexpected(access.error());
-  const auto file = socket_file(settings_, parts_.identity());
+  auto file = socket_file(settings_, parts_.identity());
   if (!file) return std::unexpected(file.error());
+  const bool is_inherited = surroundings_.listener.is_open();
+  file->inherited = surroundings_.listener.release();
 
   engine::Options options;
   options.workers = settings_.workers;
@@ -117,6 +119,7 @@ Result<void> Gateway::open_control() {
   for (const SysctlSetting& sysctl : settings_.sysctls) {
     if (auto set = engine_->set_sysctl(sysctl.name, std::to_string(sysctl.value)); !set) return set;
   }
+  if (auto limited = apply_limits(settings_); !limited) return limited;
 
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(settings_.socket).parent_path(), error);
@@ -125,6 +128,7 @@ Result<void> Gateway::open_control() {
   if (!control) return std::unexpected(control.error());
   control_ = std::move(*control);
   control_->set_commit_observer(rules_keeper_.get());
+  owns_socket_ = !is_inherited;
 
   auto mirror =
       routing::Mirror::open(engine_->routing(), engine_->neighbours(), this, &parts_.host());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_descriptor.h"
 #include "daemon/device.h"
 #include "daemon/handover.h"
 #include "daemon/log.h"
@@ -28,6 +29,7 @@ namespace weir::daemon {
 /// Who started weir, and how it was told what to do.
 struct Surroundings {
   ServiceManager manager;
+  FileDescriptor listener;  // Of the tools' socket, when the manager has opened it.
   /// The settings that the text of a configuration file gives, with the command line; null when
   /// none was named.
   std::function<Result<Settings>(const std::string& config)> reread;
@@ -95,6 +97,7 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   Result<void> load_rules_again(const std::string& name);
   void apply_ports(const Changes& changes);
   void apply_sysctls(const Changes& changes);
+  Result<void> apply_limits(const Settings& settings);
 
   void close_port(std::uint16_t port);
   void reopen_port(std::uint16_t port);
@@ -119,6 +122,7 @@ class Gateway final : private routing::MirrorListener, private control::Watcher 
   std::optional<Takeover> takeover_;
   Time other_stopped_{};
   std::optional<engine::State> state_;
+  bool owns_socket_ = false;  // Its file is ours to remove.
   RuleLog rule_log_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::RulesKeeper> rules_keeper_;

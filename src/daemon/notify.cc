@@ -105,4 +105,11 @@ FileDescriptor inherited_listener() {
   return listener;
 }
 
+std::string path_of(const FileDescriptor& socket) {
+  sockaddr_un address{};
+  socklen_t size = sizeof address - 1;  // A path that fills it still ends with a zero.
+  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
+  return address.sun_path;
+}
+
 }  // namespace weir::daemon

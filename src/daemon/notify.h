@@ -40,4 +40,7 @@ class ServiceManager {
 /// Other descriptors that came with it are closed.
 FileDescriptor inherited_listener();
 
+/// The path that a unix socket is bound to; empty for none.
+std::string path_of(const FileDescriptor& socket);
+
 }  // namespace weir::daemon

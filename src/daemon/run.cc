@@ -143,7 +143,13 @@ FileDescriptor signals_for_us() {
 
 int run(const Settings& settings, const CommandLine& line) {
   const FileDescriptor signals = signals_for_us();
-  Surroundings surroundings{.manager = ServiceManager::from_environment(), .reread = {}};
+  Surroundings surroundings{.manager = ServiceManager::from_environment(),
+                            .listener = inherited_listener(),
+                            .reread = {}};
+  if (surroundings.listener.is_open() && path_of(surroundings.listener) != settings.socket)
+    return refuse({EINVAL, fmt::format("the service manager listens at {}, but socket is {}",
+                                       path_of(surroundings.listener), settings.socket)},
+                  kRefused);
   if (!line.config.empty())
     surroundings.reread = [line](const std::string& text) { return line.settings(text); };
   std::optional<Takeover> takeover;

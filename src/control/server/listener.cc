@@ -62,6 +62,11 @@ Result<Listener> Listener::open(const std::string& path, const SocketFile& file)
   make_directory(path);
   auto lock = take_lock(path);
   if (!lock) return std::unexpected(std::move(lock).error());
+  if (file.inherited >= 0) {
+    Listener listener = adopt(path, std::move(*lock), FileDescriptor(file.inherited));
+    listener.leave();
+    return listener;
+  }
   FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.is_open()) return std::unexpected(system_error("cannot make a unix socket"));
   unlink(path.c_str());

@@ -14,6 +14,9 @@ struct SocketFile {
   mode_t mode = 0666;
   uid_t owner = static_cast<uid_t>(-1);  // Minus one: as it was made.
   gid_t group = static_cast<gid_t>(-1);
+  /// The listening socket that a service manager has opened: the listener's from then on, with the
+  /// owner, group and mode that it has, and its file stays when we go. Minus one: there is none.
+  int inherited = -1;
 };
 
 /// The engine's unix socket: one engine a path. A lock file beside the socket (PATH.lock, flock)
