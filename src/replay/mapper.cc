@@ -64,6 +64,36 @@ std::optional<conntrack::Snapshot> Mapper::translated(const Tuple& original, Tim
   return connection;
 }
 
+/// What a packet towards the true end of an expected connection would look like in front of the
+/// gateway, if it is translated.
+std::optional<Tuple> Mapper::announced(const Tuple& tuple, Time now) const {
+  const EpochGuard guard(epochs_, participant_);
+  const Tuple mirror = nat::mirrored(tuple);
+  if (const auto found = table_.find(mirror, now)) {
+    const auto connection = table_.snapshot(found->number, now);
+    const bool is_meant = connection && found->direction == conntrack::Direction::reply &&
+                          (connection->status & conntrack::status::kExpected) != 0 &&
+                          connection->original != tuple;
+    return is_meant ? std::optional(connection->original) : std::nullopt;
+  }
+  const conntrack::Expectations& expectations = table_.expectations();
+  for (std::uint32_t i = 1; expectations.count() != 0 && i < expectations.used_end(); ++i) {
+    const auto expectation = expectations.snapshot(i, now);
+    if (!expectation || !expectation->nat.follows_master) continue;
+    const auto master = table_.snapshot(expectation->master, now);
+    if (!master) continue;
+    const bool is_to_client = expectation->nat.direction == conntrack::Direction::reply;
+    const Tuple& theirs = is_to_client ? master->original : master->reply;
+    Tuple target = tuple;
+    target.dst = expectation->expected.tuple.dst;
+    target.dst_port = expectation->expected.tuple.dst_port;
+    const bool is_meant = tuple.dst == theirs.src && tuple.dst_port == expectation->nat.port &&
+                          target != tuple && expectation->expected.covers(target);
+    if (is_meant) return target;
+  }
+  return std::nullopt;
+}
+
 bool Mapper::map(Packet& packet, Time now) {
   if (packet.is_later_fragment) return map_later_piece(packet);
   if (is_error(packet)) return map_error(packet, now);
@@ -72,7 +102,10 @@ bool Mapper::map(Packet& packet, Time now) {
   const auto mirror = conntrack::invert(tuple);
   if (!mirror) return false;
   const auto connection = translated(*mirror, now);
-  if (!connection) return false;
+  if (!connection) {
+    const auto target = announced(tuple, now);
+    return target && rewrite_both(packet, *target);
+  }
 
   if (packet.is_fragment) {
     if (pieces_.size() >= kMostPieces) pieces_.clear();

@@ -236,6 +236,20 @@ def expectations():
         yield f"expect-flags-{flags}", [FTP, ("EXP_NEW CREATE", EXPECTATION.replace("FLAGS=0", f"FLAGS={flags}")), EXP_DUMP]
     yield "expect-class-5", [FTP, ("EXP_NEW CREATE", EXPECTATION.replace("CLASS=0", "CLASS=5")), EXP_DUMP]
     yield "expect-unknown-helper", [FTP, ("EXP_NEW CREATE", EXPECTATION.replace("NAME=ftp", "NAME=nothing")), EXP_DUMP]
+    other = EXPECTATION.replace("V4_SRC=10.9.9.9 V4_DST=10.0.0.1", "V4_SRC=10.9.9.8 V4_DST=10.0.0.1")
+    wide = EXPECTATION.replace("V4_SRC=255.255.255.255", "V4_SRC=255.255.255.0")
+    yield "expect-wide-mask", [FTP, ("EXP_NEW CREATE", wide), EXP_DUMP]
+    yield "expect-widest-mask", [FTP, ("EXP_NEW CREATE", EXPECTATION.replace("V4_SRC=255.255.255.255", "V4_SRC=0.0.0.0")), EXP_DUMP]
+    yield "expect-clash", [FTP, ("EXP_NEW CREATE", EXPECTATION), ("EXP_NEW CREATE", other), ("EXP_NEW CREATE", wide.replace("V4_SRC=10.9.9.9", "V4_SRC=10.9.9.7")), EXP_DUMP]
+    yield "expect-evict", [FTP, ("EXP_NEW CREATE", EXPECTATION), ("EXP_NEW CREATE", EXPECTATION.replace("DST_PORT=2000", "DST_PORT=2001")), EXP_DUMP]
+    there = tuple_of("TUPLE", "tcp", 4321, 0, hosts=("192.0.2.5", "0.0.0.0"))
+    for direction in (0, 1, 2):
+        nat = f"{EXPECTATION} NAT{{DIR={direction} {there}}} FN=nat-follow-master"
+        yield f"expect-nat-{direction}", [FTP, ("EXP_NEW CREATE", nat), EXP_DUMP]
+    yield "expect-nat-lacks-direction", [FTP, ("EXP_NEW CREATE", f"{EXPECTATION} NAT{{{there}}}"), EXP_DUMP]
+    yield "expect-nat-lacks-tuple", [FTP, ("EXP_NEW CREATE", f"{EXPECTATION} NAT{{DIR=1}}"), EXP_DUMP]
+    yield "expect-unknown-function", [FTP, ("EXP_NEW CREATE", f"{EXPECTATION} FN=nothing"), EXP_DUMP]
+    yield "expect-master-without-helper", [new(f"{both('tcp', 4000, 21)} {ESTABLISHED}"), ("EXP_NEW CREATE", EXPECTATION), EXP_DUMP]
     yield "expect-statistics", [("EXP_GET_STATS_CPU DUMP", "", 0), ("EXP_GET_STATS_CPU", "", 0)]
 
 
