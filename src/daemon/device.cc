@@ -12,9 +12,7 @@ Result<std::unique_ptr<Device>> Device::open(Host& host, std::uint16_t number,
   device->ifindex_ = opened->wire.ifindex;
   device->choice_ = opened->wire.choice;
   const std::size_t workers = opened->taps.size();
-  auto wire = io::make_wire_queues(
-      std::move(opened->wire),
-      {.workers = workers, .port = number, .tap_ifindex = opened->tap_ifindex});
+  auto wire = io::make_wire_queues(std::move(opened->wire), {.workers = workers, .port = number});
   if (!wire) return std::unexpected(wire.error());
   device->wire_ = std::move(*wire);
   device->taps_ = io::make_tap_queues(std::move(opened->taps));

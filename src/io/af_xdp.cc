@@ -213,8 +213,7 @@ Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descr
                                     .slots = port->live_slots.get(),
                                     .control = port->live_control.get(),
                                     .workers = descriptors.workers,
-                                    .worker = worker,
-                                    .ifindex = options.live_ifindex});
+                                    .worker = worker});
       if (!live) return std::unexpected(live.error());
       queue->use(std::move(*live));
     } else if (worker < descriptors.senders.size()) {

@@ -46,9 +46,6 @@ struct XdpDescriptors {
 Result<XdpDescriptors> open_xdp(const XdpOptions& options);
 
 struct XdpQueueOptions {
-  /// A device with as many receive queues as there are workers: whose numbers tell the program
-  /// which worker transmits. The port's TAP is one; loopback will do for one worker.
-  std::uint32_t live_ifindex = 1;
   std::size_t first_worker = 0;  // Who gets receive queue 0; the others follow in turn.
 };
 

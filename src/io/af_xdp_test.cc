@@ -75,14 +75,14 @@ class AfXdp : public testing::Test {
     if (!lab.is_made()) GTEST_SKIP() << "needs root, namespaces and veth";
   }
 
-  void open(bool has_live_frames, std::size_t workers = 1) {
+  void open(bool has_live_frames, std::size_t workers = 1, const XdpQueueOptions& options = {}) {
     auto descriptors = open_xdp({.device = "port0",
                                  .ifindex = if_nametoindex("port0"),
                                  .workers = workers,
                                  .has_live_frames = has_live_frames});
     ASSERT_TRUE(descriptors.has_value()) << descriptors.error().text;
     EXPECT_TRUE(descriptors->is_native);
-    auto made = make_xdp_queues(std::move(*descriptors), {});
+    auto made = make_xdp_queues(std::move(*descriptors), options);
     ASSERT_TRUE(made.has_value()) << made.error().text;
     queues = std::move(*made);
     peer = std::make_unique<Peer>();
@@ -90,13 +90,14 @@ class AfXdp : public testing::Test {
   }
 
   /// Waits up to a second for `count` packets.
-  std::vector<Packet*> receive(std::size_t count) {
+  std::vector<Packet*> receive(std::size_t count) { return receive(*queues[0], count); }
+  std::vector<Packet*> receive(Queue& queue, std::size_t count) {
     std::vector<Packet*> packets;
     while (packets.size() < count) {
-      pollfd readable{.fd = queues[0]->wait_fd(), .events = POLLIN, .revents = 0};
+      pollfd readable{.fd = queue.wait_fd(), .events = POLLIN, .revents = 0};
       if (poll(&readable, 1, 1000) <= 0) break;
       packet::Batch batch;
-      queues[0]->receive(batch, pool);
+      queue.receive(batch, pool);
       packets.insert(packets.end(), batch.begin(), batch.end());
     }
     return packets;
@@ -236,6 +237,17 @@ TEST_F(AfXdp, AWorkerWithoutAReceiveQueueSends) {
   ASSERT_EQ(queues.size(), 2U);
   EXPECT_EQ(queues[1]->wait_fd(), -1);
   expect_sent(*queues[1], 100);
+}
+
+TEST_F(AfXdp, EachWorkerSendsLiveFrames) {
+  open(true, 2, {.first_worker = 1});
+  expect_sent(*queues[0], 100);
+  expect_sent(*queues[1], 100);
+  peer->send(wire::build_frame({.dst_mac = kPortMac, .src_mac = kPeerMac}));
+  EXPECT_TRUE(receive(*queues[0], 1).empty());
+  const auto packets = receive(*queues[1], 1);
+  EXPECT_EQ(packets.size(), 1U);
+  release(packets);
 }
 
 TEST_F(AfXdp, WhatIsUnfinishedIsFinished) {

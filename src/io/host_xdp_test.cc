@@ -39,7 +39,7 @@ class HostXdp : public testing::TestWithParam<bool> {
         open_xdp({.device = "port0", .ifindex = ifindex, .allows_generic = is_generic});
     ASSERT_TRUE(descriptors.has_value()) << descriptors.error().text;
     ASSERT_EQ(descriptors->is_native, !is_generic);
-    auto made = make_xdp_queues(std::move(*descriptors), {.live_ifindex = made_tap->ifindex});
+    auto made = make_xdp_queues(std::move(*descriptors), {});
     ASSERT_TRUE(made.has_value()) << made.error().text;
     wire = std::move(made->front());
     heartbeat = std::move(*make_heartbeat());

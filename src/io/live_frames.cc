@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 
 namespace weir::io {
@@ -14,13 +15,16 @@ constexpr std::uint64_t kSlotMask = WEIR_LIVE_SLOTS - 1;
 constexpr std::uint64_t kRunAt = 256;  // Frames a call from which on more make it no cheaper.
 // Frames that go before the receiving end gets a turn on this processor: a veth's ring holds 256.
 constexpr std::uint32_t kBatch = 64;
-constexpr int kRuns = 4;  // A signal may end a run early.
+constexpr std::uint32_t kMaxMetadata = 252;  // XDP's limit; 32 before Linux 6.6.
+constexpr int kRuns = 4;                     // A signal may end a run early.
 
 std::size_t whole_pages(std::size_t bytes) { return (bytes + 4095) & ~std::size_t{4095}; }
 
 }  // namespace
 
 Result<LiveFrames> LiveFrames::make(const Options& options) {
+  if (options.worker * WEIR_LIVE_META_BYTES > kMaxMetadata)
+    return std::unexpected(Error{EINVAL, "live frames: at most 64 workers"});
   LiveFrames made(options);
   auto slots = FdMapping::map(
       options.slots, 0, whole_pages(options.workers * WEIR_LIVE_SLOTS * sizeof(weir_live_slot)),
@@ -64,13 +68,14 @@ std::size_t LiveFrames::kick() {
   return unsent;
 }
 
-/// Frames begin with the length of the first, which spares most of them an adjustment.
+/// Frames begin with the length of the first, which spares most of them an adjustment, and with
+/// metadata that says whose they are: the kernel restores both lengths for each run, but not bytes.
 void LiveFrames::run(std::uint32_t count, std::uint32_t first_bytes) {
-  const std::uint8_t empty[kMaxFrameBytes] = {};
+  constexpr std::uint32_t kShortest = 60;
+  static constexpr std::uint8_t empty[kMaxMetadata + kMaxFrameBytes] = {};
   xdp_md context{};
-  context.data_end = std::max<std::uint32_t>(first_bytes, 60);
-  context.ingress_ifindex = options_.ifindex;
-  context.rx_queue_index = options_.worker;
+  context.data = options_.worker * WEIR_LIVE_META_BYTES;
+  context.data_end = context.data + std::max(first_bytes, kShortest);
   LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = empty, .data_size_in = context.data_end,
               .ctx_in = &context, .ctx_size_in = sizeof context, .repeat = static_cast<int>(count),
               .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = std::min(count, kBatch));

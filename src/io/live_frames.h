@@ -23,7 +23,6 @@ class LiveFrames {
     int control = -1;
     std::uint32_t workers = 1;
     std::uint32_t worker = 0;
-    std::uint32_t ifindex = 1;  // See XdpQueueOptions::live_ifindex.
   };
   static Result<LiveFrames> make(const Options& options);
 

@@ -56,8 +56,7 @@ Result<WirePort> open_wire_port(const WirePortOptions& options) {
 Result<std::vector<std::unique_ptr<Queue>>> make_wire_queues(WirePort port,
                                                              const WireQueueOptions& options) {
   if (port.xdp) {
-    return make_xdp_queues(std::move(*port.xdp), {.live_ifindex = options.tap_ifindex,
-                                                  .first_worker = options.port % options.workers});
+    return make_xdp_queues(std::move(*port.xdp), {.first_worker = options.port % options.workers});
   }
   return make_packet_queues(std::move(port.packet_sockets));
 }

@@ -35,8 +35,7 @@ Result<WirePort> open_wire_port(const WirePortOptions& options);
 
 struct WireQueueOptions {
   std::size_t workers = 1;
-  std::size_t port = 0;           // Its number: ports begin with different workers.
-  std::uint32_t tap_ifindex = 1;  // See XdpQueueOptions::live_ifindex.
+  std::size_t port = 0;  // Its number: ports begin with different workers.
 };
 
 /// One queue for each worker; needs no privileges.

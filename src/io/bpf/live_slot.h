@@ -8,6 +8,7 @@
 
 #define WEIR_LIVE_SLOTS 512  // Of a worker; a power of two.
 #define WEIR_LIVE_FRAME_BYTES 2040
+#define WEIR_LIVE_META_BYTES 4  // Times the worker's number: of an empty frame's metadata.
 
 struct weir_live_slot {
   __u32 length;

@@ -9,8 +9,8 @@
 // program on as many empty frames (BPF_PROG_TEST_RUN with BPF_F_TEST_XDP_LIVE_FRAMES); each run
 // fills one frame from the next slot and redirects it to the device. It is the same program because
 // the kernel starts a run of a program that is attached nowhere by waiting for RCU, 57 ms. Such a
-// run is told apart by the device that it claims to come from, which is never the port; the receive
-// queue that it claims is the number of the worker.
+// run is told apart by the device that it claims to come from, loopback; how much metadata its frames
+// begin with says which worker's slots they take.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 
@@ -28,6 +28,7 @@ static void *(*lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup
 static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
 static long (*adjust_tail)(struct xdp_md *xdp, int delta) = (void *)BPF_FUNC_xdp_adjust_tail;
+static long (*adjust_meta)(struct xdp_md *xdp, int delta) = (void *)BPF_FUNC_xdp_adjust_meta;
 static long (*store_bytes)(struct xdp_md *xdp, __u32 offset, void *from,
                            __u32 len) = (void *)BPF_FUNC_xdp_store_bytes;
 
@@ -79,7 +80,8 @@ ALWAYS_INLINE int is_for_weir(const __u8 *frame, const __u8 *end) {
 }
 
 ALWAYS_INLINE int transmit(struct xdp_md *xdp) {
-  const __u32 worker = xdp->rx_queue_index;
+  const __u32 metadata = xdp->data - xdp->data_meta;
+  const __u32 worker = metadata / WEIR_LIVE_META_BYTES;
   struct weir_live_control *const state = lookup(&control, &worker);
   if (!state) return XDP_DROP;
   const __u64 next = state->taken;
@@ -93,6 +95,7 @@ ALWAYS_INLINE int transmit(struct xdp_md *xdp) {
   const int now = (int)(xdp->data_end - xdp->data);
   if (now != (int)length && adjust_tail(xdp, (int)length - now)) return XDP_DROP;
   if (store_bytes(xdp, 0, slot->frame, length)) return XDP_DROP;
+  if (metadata != 0 && adjust_meta(xdp, metadata)) return XDP_DROP;
   return redirect(port_ifindex, 0);
 }
 
