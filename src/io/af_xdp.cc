@@ -96,6 +96,7 @@ class XdpQueue final : public Queue {
   void add(std::unique_ptr<XdpSocket> socket) { sockets_.push_back(std::move(socket)); }
   void use(LiveFrames live) { live_.emplace(std::move(live)); }
   void use(FileDescriptor sender) { sender_ = std::move(sender); }
+  int sender() const { return sender_.get(); }
 
   /// After the last add(): several sockets wait behind one descriptor.
   Result<void> watch_sockets() {
@@ -208,16 +209,16 @@ Result<std::vector<std::unique_ptr<Queue>>> make_xdp_queues(XdpDescriptors descr
   std::vector<std::unique_ptr<XdpQueue>> made;
   for (std::uint32_t worker = 0; worker < descriptors.workers; ++worker) {
     auto queue = std::make_unique<XdpQueue>(port, device);
+    if (worker < descriptors.senders.size()) queue->use(std::move(descriptors.senders[worker]));
     if (has_live) {
       auto live = LiveFrames::make({.program = port->program.get(),
                                     .slots = port->live_slots.get(),
                                     .control = port->live_control.get(),
+                                    .sender = queue->sender(),
                                     .workers = descriptors.workers,
                                     .worker = worker});
       if (!live) return std::unexpected(live.error());
       queue->use(std::move(*live));
-    } else if (worker < descriptors.senders.size()) {
-      queue->use(std::move(descriptors.senders[worker]));
     }
     made.push_back(std::move(queue));
   }

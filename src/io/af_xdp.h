@@ -36,7 +36,8 @@ struct XdpDescriptors {
   FileDescriptor memory;                // Their frames, registered already: an equal share each.
   FileDescriptor live_slots;  // With live frames: the maps that packets are put into. Else closed.
   FileDescriptor live_control;
-  std::vector<FileDescriptor> senders;  // AF_PACKET, for workers that have no AF_XDP socket.
+  std::vector<FileDescriptor>
+      senders;  // AF_PACKET: for workers without a socket, and a few live frames.
 };
 
 /// Needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, and CAP_IPC_LOCK or enough memory that may be locked

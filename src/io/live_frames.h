@@ -13,7 +13,8 @@ namespace weir::io {
 /// Sends frames without a socket and without a socket buffer for each: they are put into memory
 /// that is shared with the port's XDP program (bpf/xdp.bpf.c), and one system call runs the program
 /// on as many empty frames, which it fills and redirects to the device. A call costs about 13 us
-/// and 0.15 us a frame, so many go in one. Frames that the device or its peer has no room for are
+/// and 0.15 us a frame, so many go in one,
+/// and a few by an AF_PACKET socket instead. Frames that the device or its peer has no room for are
 /// lost unnoticed. One worker's; works on descriptors that stay the caller's.
 class LiveFrames {
  public:
@@ -21,6 +22,7 @@ class LiveFrames {
     int program = -1;
     int slots = -1;  // The maps of the program.
     int control = -1;
+    int sender = -1;  // Of open_packet_sender().
     std::uint32_t workers = 1;
     std::uint32_t worker = 0;
   };
@@ -37,6 +39,7 @@ class LiveFrames {
   explicit LiveFrames(const Options& options) : options_(options) {}
   std::uint64_t waiting() const { return put_ - taken(); }
   std::uint64_t taken() const;
+  void send_few();
   void run(std::uint32_t count, std::uint32_t first_bytes);
 
   Options options_;

@@ -167,7 +167,7 @@ Result<XdpDescriptors> open_xdp(const XdpOptions& options) {
   }
   if (auto registered = register_memory(made, frame_bytes_for(facts->mtu)); !registered)
     return std::unexpected(registered.error());
-  if (!options.has_live_frames && made.sockets.size() < options.workers) {
+  if (options.has_live_frames || made.sockets.size() < options.workers) {
     if (auto opened = open_senders(options, made); !opened) return std::unexpected(opened.error());
   }
   made.link = std::move(attached->link);
