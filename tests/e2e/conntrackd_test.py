@@ -26,7 +26,7 @@ if is_missing("conntrackd", "conntrack", "vsftpd"):
     sys.exit(77)
 checks = L.Checks()
 
-# The same on both gateways. What passes is new from the lan to three ports, or known: nothing is picked up in its middle.
+# The same on both gateways. What passes begins on the lan or is known: no connection is picked up in its middle.
 PAIR_RULES = """
 table inet gateway {
   ct helper ftp { type "ftp" protocol tcp; }
@@ -37,6 +37,7 @@ table inet gateway {
     ct state established accept
     ct state related ct helper "ftp" accept
     iifname "lan0" tcp dport { 21, 7000, 7001 } tcp flags & (fin | syn | rst | ack) == syn accept
+    iifname "lan0" icmp type echo-request accept
   }
 }
 table ip nat {
@@ -93,7 +94,8 @@ class Node(Gateway):
             if process:
                 L.stop(process, signal.SIGKILL)
         if self.is_kernel:
-            self.lab.run_in(self.namespace, "sysctl", "-qw", "net.ipv4.ip_forward=0")
+            for device in ("lan0", "wan0"):
+                self.lab.run_in(self.namespace, "ip", "link", "set", device, "down")
 
 
 class Pair(L.Lab):
@@ -168,6 +170,10 @@ def translations(lines):
 
 def fail_over(lab, first, second, streams, client, sums):
     own = arguments.connections
+    lab.run_in(lab.lan, "ping", "-c", "1", L.WAN_HOST)
+    noted = first.conntrackd("-i")
+    checks.that("icmp" in first.tool("conntrack", "-L", "-p", "icmp") and "tcp" in noted and "icmp" not in noted,
+                "the engine runs conntrackd's filter: it hears nothing of a ping", noted)
     of_first = first.connections()
     expected = first.expected()
     checks.that(len(expected) == 2, "two FTP data connections are expected, one of the server and one of the client", "\n".join(expected))

@@ -9,19 +9,20 @@ import sys
 import threading
 
 HOST = sys.argv[1]
+PATIENCE = 10  # Seconds without a byte.
 sums = {}
 
 
 def connect(is_passive):
-    session = ftplib.FTP(HOST, timeout=30)
+    session = ftplib.FTP(HOST, timeout=PATIENCE)
     session.set_pasv(is_passive)
     session.login()
     session.voidcmd("TYPE I")
     return session
 
 
-def read(connection):
-    digest = hashlib.sha256()
+def read(connection, begun=b""):
+    digest = hashlib.sha256(begun)
     while chunk := connection.recv(65536):
         digest.update(chunk)
     connection.close()
@@ -44,7 +45,7 @@ class Announced:
 
     def fetch(self, file):
         """Of a passive one."""
-        connection = socket.create_connection(self.place, 30)
+        connection = socket.create_connection(self.place, PATIENCE)
         self.session.sendcmd(f"RETR {file}")
         content = read(connection)
         self.session.voidresp()
@@ -54,20 +55,20 @@ class Announced:
 class Transfer(threading.Thread):
     """Has begun when it is made."""
 
-    def __init__(self, session):
+    def __init__(self, what, session):
         super().__init__(daemon=True)
-        self.session, self.content = session, None
+        self.what, self.session = what, session
         self.connection = session.transfercmd("RETR large")
         self.first = self.connection.recv(1000)
         self.start()
 
     def run(self):
-        digest = hashlib.sha256(self.first)
-        while chunk := self.connection.recv(65536):
-            digest.update(chunk)
-        self.connection.close()
+        attempt(self.what, self._finish)
+
+    def _finish(self):
+        content = read(self.connection, self.first)
         self.session.voidresp()
-        self.content = digest.hexdigest()
+        return content
 
 
 def attempt(what, action):
@@ -78,7 +79,7 @@ def attempt(what, action):
 
 
 modes = {"passive": True, "active": False}
-transfers = {mode: Transfer(connect(is_passive)) for mode, is_passive in modes.items()}
+transfers = {mode: Transfer(f"{mode}, under way", connect(is_passive)) for mode, is_passive in modes.items()}
 announced = {mode: Announced(connect(is_passive)) for mode, is_passive in modes.items()}
 print("under way", flush=True)
 sys.stdin.readline()
@@ -86,7 +87,6 @@ attempt("passive, announced before", lambda: announced["passive"].fetch("small")
 for mode, announcement in announced.items():
     attempt(f"{mode}, announced before, once more", lambda: fetch(announcement.session, "small"))
 for mode, transfer in transfers.items():
-    transfer.join(60)
-    sums[f"{mode}, under way"] = transfer.content or "did not end"
+    transfer.join()
     attempt(f"{mode}, under way, once more", lambda: fetch(transfer.session, "small"))
 print(json.dumps(sums), flush=True)
