@@ -47,6 +47,14 @@ TEST(Checksum, AnyLengthAndAlignmentEqualsTheDefinition) {
   }));
 }
 
+TEST(Checksum, EveryLengthOnBothSidesOfWhereVectorsBegin) {
+  std::vector<std::uint8_t> bytes;
+  for (std::size_t length = 0; length < 3 * kLongBytes; ++length) {
+    EXPECT_EQ(finish(sum(bytes)), slow_checksum(bytes)) << length;
+    bytes.push_back(static_cast<std::uint8_t>(255 - length * 37));
+  }
+}
+
 TEST(Checksum, LargestInputLosesNoCarry) {
   const std::vector<std::uint8_t> bytes(65535, 0xff);
   EXPECT_EQ(finish(sum(bytes)), slow_checksum(bytes));
