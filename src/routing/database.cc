@@ -66,6 +66,22 @@ void insert(std::vector<RouteEntry>& entries, const RouteEntry& route, Database:
   entries.insert(at, route);
 }
 
+/// Whether every packet matches the rule.
+bool has_no_condition(const PolicyRule& rule) {
+  const PolicyRule plain{.family = rule.family,
+                         .priority = rule.priority,
+                         .action = rule.action,
+                         .table = rule.table,
+                         .go_to_priority = rule.go_to_priority,
+                         .suppress_prefix_length = rule.suppress_prefix_length,
+                         .suppress_group = rule.suppress_group};
+  // A prefix of length zero matches all whatever its family.
+  PolicyRule compared = rule;
+  if (rule.from.length == 0) compared.from = {};
+  if (rule.to.length == 0) compared.to = {};
+  return compared == plain;
+}
+
 }  // namespace
 
 Database::Database(Epochs* epochs) : retired_(epochs), view_(new View), hash_key_(random_key()) {}
@@ -273,6 +289,7 @@ std::vector<View::Rule> Database::build_rules(Family family) {
     if (!rule.iif.empty()) made.never_matches |= (made.iif = find_link(rule.iif)) == 0;
     if (!rule.oif.empty()) made.never_matches |= (made.oif = find_link(rule.oif)) == 0;
     if (rule.action == RuleAction::to_table) made.table = &table(family, rule.table);
+    made.always_matches = !made.never_matches && has_no_condition(rule);
   }
   for (View::Rule& rule : built) {
     if (rule.rule.action != RuleAction::go_to) continue;
@@ -294,6 +311,7 @@ std::unique_ptr<View> Database::build() {
   for (const auto& [ifindex, link] : links_) {
     view->links_.push_back(link);
     const auto settings = settings_.find(ifindex);
+    view->names_.push_back(padded(link.name));
     view->settings_.push_back(settings == settings_.end() ? InterfaceSettings{} : settings->second);
   }
   if (!links_.empty()) view->positions_.resize(std::min(links_.rbegin()->first + 1, kDirectLinks));

@@ -98,7 +98,7 @@ Drop View::check_source(const FlowKey& key, std::uint32_t out_ifindex) const {
   const InterfaceSettings& interface = settings(key.iif);
   if (interface.rp_filter != 0 || has_custom_rules_) return check_path_back(key, out_ifindex);
   if (interface.accept_local) return Drop::none;
-  return is_local(key.family, key.src) ? Drop::not_forwardable_source : Drop::none;
+  return is_local_ip(key.src) ? Drop::not_forwardable_source : Drop::none;
 }
 
 /// Looks up the way back to the source and asks that it leads through the interface the packet came

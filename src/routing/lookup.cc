@@ -97,6 +97,7 @@ View::Match View::find(const FlowKey& key) const {
 }
 
 bool View::matches(const Rule& rule, const FlowKey& key) const {
+  if (rule.always_matches) return true;
   if (rule.never_matches) return false;
   const PolicyRule& r = rule.rule;
   const std::uint32_t iif = key.iif == 0 ? kLoopback : key.iif;
@@ -174,8 +175,7 @@ View::Match View::try_ip6(const PrefixRoutes& routes, const FlowKey& key) const 
   return best;
 }
 
-View::Ways View::ways(const RouteEntry& entry) const {
-  if (entry.next_hop_id == 0) return {.hops = entry.next_hops};
+View::Ways View::object_ways(const RouteEntry& entry) const {
   const auto object = objects_.find(entry.next_hop_id);
   if (object == objects_.end()) return {.hops = entry.next_hops};
   return {.hops = object->second.next_hops, .is_blackhole = object->second.is_blackhole};
@@ -215,6 +215,7 @@ std::uint64_t View::flow_hash(const FlowKey& key) const {
 
 const NextHop* View::select(const RouteEntry& entry, const FlowKey& key) const {
   const std::span<const NextHop> hops = ways(entry).hops;
+  if (hops.size() == 1) return is_usable(hops.front(), entry) ? &hops.front() : nullptr;
   const bool is_ip6 = key.family == Family::ip6;
   const Binding bound = is_ip6 ? binding(key) : Binding{key.oif, key.oif != 0};
   const bool is_fixed = is_ip6 ? bound.is_strict || key.oif != 0 : bound.is_strict;

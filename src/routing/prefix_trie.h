@@ -99,6 +99,18 @@ class PrefixTrie {
   };
   static_assert(alignof(Slot) <= alignof(Node) && sizeof(Node) % alignof(Slot) == 0);
 
+  /// Whether the first `count` bytes, at most 15, of two addresses are the same.
+  static bool begin_alike(const std::uint8_t* a, const std::uint8_t* b, unsigned count) {
+    std::uint64_t difference = load<std::uint64_t>(a) ^ load<std::uint64_t>(b);
+    if (count >= 8) {
+      if (difference != 0) return false;
+      difference = load<std::uint64_t>(a + 8) ^ load<std::uint64_t>(b + 8);
+      count -= 8;
+    }
+    // In memory order the first byte is the lowest.
+    return (difference & ((std::uint64_t{1} << 8 * count) - 1)) == 0;
+  }
+
   static Node* build(const Draft& draft);
   static Draft draft_of(const Node& node);
   static void release_node(const void* node);
@@ -136,7 +148,7 @@ bool PrefixTrie::longest_first(const wire::Address& address, Visit&& visit) cons
 
   const Node* node = root_.load(std::memory_order_acquire);
   while (node != nullptr) {
-    if (std::memcmp(node->prefix.data(), address.bytes.data(), node->depth) != 0) break;
+    if (!begin_alike(node->prefix.data(), address.bytes.data(), node->depth)) break;
     const Slot& slot = node->slots()[node->rank(address.bytes[node->depth])];
     if (slot.item != 0) found[count++] = {node, slot.item};
     node = slot.child.load(std::memory_order_acquire);

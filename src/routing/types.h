@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/endian.h"
@@ -37,6 +40,14 @@ enum class RouteType : std::uint8_t {
 };
 
 using Mac = std::array<std::uint8_t, 6>;
+
+/// An interface's name as rules compare it: 16 bytes (IFNAMSIZ), padded with zeroes.
+using PaddedName = std::array<std::uint8_t, 16>;
+inline PaddedName padded(std::string_view name) {
+  PaddedName padded{};
+  std::memcpy(padded.data(), name.data(), std::min(name.size(), padded.size() - 1));
+  return padded;
+}
 
 /// A network device of the kernel.
 struct Link {

@@ -11,19 +11,12 @@ using wire::Family;
 View::View() = default;
 View::~View() = default;
 
-std::size_t View::link_position(std::uint32_t ifindex) const {
-  if (ifindex < positions_.size())
-    return positions_[ifindex] == 0 ? links_.size() : positions_[ifindex] - 1;
+std::size_t View::find_link_position(std::uint32_t ifindex) const {
   const auto at =
       std::lower_bound(links_.begin(), links_.end(), ifindex,
                        [](const Link& link, std::uint32_t i) { return link.ifindex < i; });
   const bool is_there = at != links_.end() && at->ifindex == ifindex;
   return is_there ? static_cast<std::size_t>(at - links_.begin()) : links_.size();
-}
-
-const Link* View::link(std::uint32_t ifindex) const {
-  const std::size_t position = link_position(ifindex);
-  return position < links_.size() ? &links_[position] : nullptr;
 }
 
 const Link* View::link(std::string_view name) const {
@@ -32,15 +25,21 @@ const Link* View::link(std::string_view name) const {
   return at == links_.end() ? nullptr : &*at;
 }
 
-const InterfaceSettings& View::settings(std::uint32_t ifindex) const {
-  static constexpr InterfaceSettings kDefault{};
-  const std::size_t position = link_position(ifindex);
-  return position < settings_.size() ? settings_[position] : kDefault;
-}
-
 std::span<const InterfaceAddress> View::addresses(std::uint32_t ifindex) const {
   const auto range = std::ranges::equal_range(addresses_, ifindex, {}, &InterfaceAddress::ifindex);
   return {range.begin(), range.end()};
+}
+
+/// Whether address_type() calls an IPv4 address local, for the source of every packet.
+bool View::is_local_ip(const wire::Address& address) const {
+  if (address.is_zero()) return false;
+  bool is_local = false;
+  local_ip_->longest_first(address, [&](const PrefixRoutes& routes) {
+    const Match match = try_ip(routes, {.family = Family::ip, .dst = address});
+    is_local = match.type == RouteType::local;
+    return match.entry != nullptr;
+  });
+  return is_local;
 }
 
 RouteType View::address_type(Family family, const wire::Address& address,

@@ -88,10 +88,23 @@ class View {
                                   const wire::Address& dst) const;
 
   /// Null when there is no such link.
-  const Link* link(std::uint32_t ifindex) const;
+  const Link* link(std::uint32_t ifindex) const {
+    const std::size_t position = link_position(ifindex);
+    return position < links_.size() ? &links_[position] : nullptr;
+  }
   const Link* link(std::string_view name) const;
+  /// The name of a link for rules to compare; empty when there is no such link.
+  const PaddedName& padded_name(std::uint32_t ifindex) const {
+    static constexpr PaddedName kNone{};
+    const std::size_t position = link_position(ifindex);
+    return position < names_.size() ? names_[position] : kNone;
+  }
   const std::vector<Link>& links() const { return links_; }
-  const InterfaceSettings& settings(std::uint32_t ifindex) const;
+  const InterfaceSettings& settings(std::uint32_t ifindex) const {
+    static constexpr InterfaceSettings kDefault{};
+    const std::size_t position = link_position(ifindex);
+    return position < settings_.size() ? settings_[position] : kDefault;
+  }
   std::span<const InterfaceAddress> addresses(std::uint32_t ifindex) const;
   const std::vector<InterfaceAddress>& addresses() const { return addresses_; }
 
@@ -107,6 +120,7 @@ class View {
     std::uint32_t iif = 0;  // Zero: any.
     std::uint32_t oif = 0;
     bool never_matches = false;         // Names an interface that doesn't exist, or the like.
+    bool always_matches = false;        // Says no condition: the kernel's own rules.
     const PrefixTrie* table = nullptr;  // Of to_table.
     std::size_t next = 0;  // Where go_to goes on; the rule count when its target is missing.
   };
@@ -131,7 +145,10 @@ class View {
   bool is_suppressed(const Rule& rule, const Match& match) const;
   Match try_ip(const PrefixRoutes& routes, const FlowKey& key) const;
   Match try_ip6(const PrefixRoutes& routes, const FlowKey& key) const;
-  Ways ways(const RouteEntry& entry) const;
+  Ways ways(const RouteEntry& entry) const {
+    return entry.next_hop_id == 0 ? Ways{.hops = entry.next_hops} : object_ways(entry);
+  }
+  Ways object_ways(const RouteEntry& entry) const;
   bool is_usable(const NextHop& hop, const RouteEntry& entry) const;
   const NextHop* select(const RouteEntry& entry, const FlowKey& key) const;
   std::uint64_t flow_hash(const FlowKey& key) const;
@@ -144,7 +161,13 @@ class View {
   wire::Address source_ip(const wire::Address& dst, std::uint32_t ifindex,
                           std::uint8_t scope) const;
   wire::Address source_ip6(const wire::Address& dst, std::uint32_t ifindex) const;
-  std::size_t link_position(std::uint32_t ifindex) const;
+  /// Where a link stands in links_; its size for none.
+  std::size_t link_position(std::uint32_t ifindex) const {
+    if (ifindex >= positions_.size()) return find_link_position(ifindex);
+    return positions_[ifindex] == 0 ? links_.size() : positions_[ifindex] - 1;
+  }
+  std::size_t find_link_position(std::uint32_t ifindex) const;
+  bool is_local_ip(const wire::Address& address) const;
 
   std::uint64_t generation_ = 0;
   HashKey hash_key_;
@@ -152,6 +175,7 @@ class View {
   bool has_custom_rules_ = false;            // IPv4 rules beside the kernel's own three.
   std::vector<Link> links_;                  // By ifindex.
   std::vector<InterfaceSettings> settings_;  // As links_.
+  std::vector<PaddedName> names_;            // Likewise.
   std::vector<std::uint32_t> positions_;     // ifindex -> position in links_ + 1, for small ones.
   std::vector<InterfaceAddress> addresses_;  // By ifindex, then in the kernel's order.
   std::vector<Rule> rules_ip_, rules_ip6_;   // In order.

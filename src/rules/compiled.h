@@ -16,23 +16,32 @@
 /// compiled chains that have not changed and newly compiled ones.
 ///
 /// A rule is a run of operations. The expressions that rules are mostly made of (load a header
-/// field, compare a word, decide) are operations of their own, evaluated in place; everything else
-/// is a call of its expression. Chains name each other by slot, so a chain that has not changed is
-/// shared by many generations.
+/// field, the connection's state or an interface's name, compare, decide) are operations of their
+/// own, evaluated in place; everything else is a call of its expression. Chains name each other by
+/// slot, so a chain that has not changed is shared by many generations.
 namespace weir::rules {
 
 /// One step of a compiled rule.
 struct Op {
   enum class Kind : std::uint8_t {
-    call,   // expression->eval().
-    load,   // `length` bytes (at most 16) at `offset` of the network or transport header into `at`;
-            // no match when short.
-    match,  // (word `at` & mask) == value, else no match.
-    mismatch,  // (word `at` & mask) != value, else no match.
-    decide,    // The verdict.
+    call,  // expression->eval().
+    load,  // `length` bytes (at most 16) at `offset` of the network or transport header into `at`;
+           // no match when short.
+    load_state,     // The bit of `ct state` into word `at`.
+    load_protocol,  // The transport protocol into word `at`; no match for what isn't IP.
+    load_family,    // NFPROTO_* into word `at`.
+    load_in_name,   // The name of the interface that the packet came in by, 16 bytes, into `at`,
+    load_out_name,  // or goes out by.
+    combine,        // (word `from` & mask) ^ value into word `at`.
+    match,          // (word `at` & mask) == value, else no match.
+    mismatch,       // (word `at` & mask) != value, else no match.
+    match_bytes,    // `length` bytes from `at` on are `bytes`, else no match.
+    mismatch_bytes,
+    decide,  // The verdict.
   };
   Kind kind = Kind::call;
   RegisterIndex at = 0;
+  RegisterIndex from = 0;
   bool is_transport = false;
   std::uint8_t length = 0;
   std::uint32_t offset = 0;
@@ -40,6 +49,7 @@ struct Op {
   std::uint32_t value = 0;
   Verdict verdict = {};
   const Expression* expression = nullptr;
+  const std::uint8_t* bytes = nullptr;  // The expression's.
 };
 
 struct CompiledRule {

@@ -1,7 +1,9 @@
 #include "routing/database.h"
 #include "routing/view.h"
 #include "rules/compiled.h"
+#include "rules/expr/ct_read.h"
 #include "rules/expr/header_base.h"
+#include "rules/expr/meta_read.h"
 
 namespace weir::rules {
 namespace {
@@ -13,34 +15,88 @@ bool load_field(const Op& op, const packet::Packet& packet, Registers& registers
   if (op.is_transport && !has_transport(packet)) return false;
   const std::uint32_t from = (op.is_transport ? packet.l4_offset : packet.l3_offset) + op.offset;
   if (from + op.length > readable_end(packet)) return false;
-  registers.words[op.at + (op.length - 1) / 4] = 0;
-  std::memcpy(registers.bytes(op.at), packet.frame() + from, op.length);
+  const std::uint8_t* const field = packet.frame() + from;
+  switch (op.length) {  // The usual lengths without a call.
+    case 1:
+      registers.set_u8(op.at, *field);
+      break;
+    case 2:
+      registers.set_u16(op.at, load<std::uint16_t>(field));
+      break;
+    case 4:
+      registers.set_u32(op.at, load<std::uint32_t>(field));
+      break;
+    default:
+      registers.set(op.at, Bytes(field, op.length));
+  }
   return true;
 }
 
-void step(const Op& op, Registers& registers, Context& context) {
-  switch (op.kind) {
-    case Op::Kind::call:
-      op.expression->eval(registers, context);
-      break;
-    case Op::Kind::load:
-      if (!load_field(op, *context.packet, registers)) registers.fail();
-      break;
-    case Op::Kind::match:
-      if ((registers.u32(op.at) & op.mask) != op.value) registers.fail();
-      break;
-    case Op::Kind::mismatch:
-      if ((registers.u32(op.at) & op.mask) == op.value) registers.fail();
-      break;
-    case Op::Kind::decide:
-      registers.verdict = op.verdict;
-      break;
+bool has_bytes(const Registers& registers, const Op& op) {
+  if (op.length == sizeof(routing::PaddedName)) {  // An interface's name: a constant length.
+    return std::memcmp(registers.bytes(op.at), op.bytes, sizeof(routing::PaddedName)) == 0;
   }
+  return std::memcmp(registers.bytes(op.at), op.bytes, op.length) == 0;
+}
+
+/// Runs a rule's operations until one doesn't match or decides. Says `fail`, `next` (all have
+/// matched, nothing is decided), or that registers.verdict decides.
+VerdictCode run_ops(const Op* op, const Op* const end, Registers& registers, Context& context) {
+  for (; op != end; ++op) {
+    bool is_match = true;
+    switch (op->kind) {
+      case Op::Kind::call:
+        registers.verdict.code = VerdictCode::next;
+        op->expression->eval(registers, context);
+        if (registers.verdict.code != VerdictCode::next) return registers.verdict.code;
+        break;
+      case Op::Kind::load:
+        is_match = load_field(*op, *context.packet, registers);
+        break;
+      case Op::Kind::load_state:
+        registers.set_u32(op->at, ct_state_bit(context.packet->ct));
+        break;
+      case Op::Kind::load_protocol:
+        is_match = context.packet->family != wire::Family::none;
+        registers.set_u8(op->at, context.packet->l4_protocol);
+        break;
+      case Op::Kind::load_family:
+        registers.set_u8(op->at, hook_family(context));
+        break;
+      case Op::Kind::load_in_name:
+        load_name(context, context.in_ifindex(), registers, op->at);
+        break;
+      case Op::Kind::load_out_name:
+        load_name(context, context.out_ifindex(), registers, op->at);
+        break;
+      case Op::Kind::combine:
+        registers.set_u32(op->at, (registers.u32(op->from) & op->mask) ^ op->value);
+        break;
+      case Op::Kind::match:
+        is_match = (registers.u32(op->at) & op->mask) == op->value;
+        break;
+      case Op::Kind::mismatch:
+        is_match = (registers.u32(op->at) & op->mask) != op->value;
+        break;
+      case Op::Kind::match_bytes:
+        is_match = has_bytes(registers, *op);
+        break;
+      case Op::Kind::mismatch_bytes:
+        is_match = !has_bytes(registers, *op);
+        break;
+      case Op::Kind::decide:
+        registers.verdict = op->verdict;
+        if (op->verdict.code != VerdictCode::next) return op->verdict.code;
+        break;
+    }
+    if (!is_match) return VerdictCode::fail;
+  }
+  return VerdictCode::next;
 }
 
 struct Position {
-  const CompiledChain* chain = nullptr;
-  std::size_t next_rule = 0;
+  const CompiledChain* chain;
+  std::size_t next_rule;
 };
 
 void count(const CompiledBase& base, const packet::Packet& packet) {
@@ -75,7 +131,7 @@ Verdict CompiledRuleset::evaluate(Context& context, const CompiledChain& base) c
   Registers registers;
   std::array<Position, kJumpsMax> stack;
   std::size_t depth = 0;
-  Position here{.chain = &base};
+  Position here{.chain = &base, .next_rule = 0};
 
   for (;;) {
     if (here.next_rule == here.chain->rules.size()) {
@@ -86,28 +142,25 @@ Verdict CompiledRuleset::evaluate(Context& context, const CompiledChain& base) c
       continue;
     }
     const CompiledRule& rule = here.chain->rules[here.next_rule++];
-    registers.verdict.code = VerdictCode::next;
-    const Op* op = here.chain->ops.data() + rule.first_op;
-    for (const Op* const end = op + rule.op_count; op != end; ++op) {
-      step(*op, registers, context);
-      if (registers.verdict.code != VerdictCode::next) break;
-    }
-    const Verdict verdict = registers.verdict;
-    if (verdict.code == VerdictCode::fail) continue;
+    const Op* const first = here.chain->ops.data() + rule.first_op;
+    const VerdictCode code = run_ops(first, first + rule.op_count, registers, context);
+    if (code == VerdictCode::fail) continue;
+    if (code == VerdictCode::next) registers.verdict.code = code;
+    const Verdict& verdict = registers.verdict;
     if constexpr (kObserved) {
       context.observer->on_rule(context, *here.chain, *rule.rule, verdict);
     }
-    switch (verdict.code) {
+    switch (code) {
       case VerdictCode::next:
       case VerdictCode::fail:
         continue;
       case VerdictCode::jump:
         if (depth == kJumpsMax) return Verdict::of(VerdictCode::drop);  // Validation rules it out.
         stack[depth++] = here;
-        here = {.chain = chains_[verdict.chain].get()};
+        here = {.chain = chains_[verdict.chain].get(), .next_rule = 0};
         continue;
       case VerdictCode::go_to:
-        here = {.chain = chains_[verdict.chain].get()};
+        here = {.chain = chains_[verdict.chain].get(), .next_rule = 0};
         continue;
       case VerdictCode::leave:
         here.next_rule = here.chain->rules.size();

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "rules/compiled.h"
 #include "rules/data.h"
 
 namespace weir::rules {
@@ -47,6 +48,16 @@ class Bitwise final : public Expression {
       case NFT_BITWISE_RSHIFT:
         return shift_right(registers);
     }
+  }
+
+  bool compile(Op& op) const override {
+    if (operation_.what != NFT_BITWISE_BOOL || operation_.length != 4) return false;
+    op = {.kind = Op::Kind::combine,
+          .at = operation_.destination,
+          .from = operation_.source,
+          .mask = word(operation_.mask, 0),
+          .value = word(operation_.exclusive_or, 0)};
+    return true;
   }
 
   void dump(netlink::Writer& writer, DumpMode) const override {

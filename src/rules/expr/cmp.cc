@@ -31,7 +31,16 @@ class Cmp final : public Expression {
   }
 
   bool compile(Op& op) const override {
-    if (data_.length > 4 || (operation_ != NFT_CMP_EQ && operation_ != NFT_CMP_NEQ)) return false;
+    if (operation_ != NFT_CMP_EQ && operation_ != NFT_CMP_NEQ) return false;
+    if (data_.length > 4) {
+      op = {
+          .kind = operation_ == NFT_CMP_EQ ? Op::Kind::match_bytes : Op::Kind::mismatch_bytes,
+          .at = source_,
+          .length = data_.length,
+          .bytes = data_.value.data(),
+      };
+      return true;
+    }
     constexpr std::array<std::uint8_t, 4> kOnes = {0xff, 0xff, 0xff, 0xff};
     op = {.kind = operation_ == NFT_CMP_EQ ? Op::Kind::match : Op::Kind::mismatch, .at = source_};
     std::memcpy(&op.mask, kOnes.data(), data_.length);

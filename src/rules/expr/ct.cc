@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "conntrack/tracker.h"
+#include "rules/compiled.h"
 #include "rules/data.h"
 #include "rules/expr/ct_read.h"
 #include "rules/ruleset.h"
@@ -29,6 +30,12 @@ class CtRead final : public Expression {
 
   void eval(Registers& registers, Context& context) const override {
     if (!read_ct(question_, context, registers, destination_)) registers.fail();
+  }
+
+  bool compile(Op& op) const override {
+    if (question_.key != NFT_CT_STATE) return false;
+    op = {.kind = Op::Kind::load_state, .at = destination_};
+    return true;
   }
 
   void dump(netlink::Writer& writer, DumpMode) const override {

@@ -1,6 +1,5 @@
 #include "rules/expr/ct_read.h"
 
-#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include <algorithm>
@@ -16,14 +15,6 @@ namespace {
 using conntrack::Connection;
 using conntrack::Direction;
 using conntrack::Traffic;
-
-/// NF_CT_STATE_BIT and its special cases; what is related or established doesn't tell its
-/// direction.
-std::uint32_t state_bit(const packet::CtRef& ct) {
-  if (ct.state == packet::CtState::untracked) return NF_CT_STATE_UNTRACKED_BIT;
-  if (ct.entry == 0 || ct.info == packet::CtInfo::none) return NF_CT_STATE_INVALID_BIT;
-  return NF_CT_STATE_BIT(static_cast<std::uint32_t>(ct.info));
-}
 
 Traffic traffic(const Connection& connection, const CtQuestion& question) {
   if (question.direction) return connection.traffic(static_cast<Direction>(*question.direction));
@@ -156,7 +147,7 @@ bool read_ct(const CtQuestion& question, const Context& context, Registers& regi
              RegisterIndex destination) {
   const packet::CtRef& ct = context.packet->ct;
   if (question.key == NFT_CT_STATE) {
-    registers.set_u32(destination, state_bit(ct));
+    registers.set_u32(destination, ct_state_bit(ct));
     return true;
   }
   conntrack::Table* const table = context.services->conntrack;

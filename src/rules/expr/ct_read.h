@@ -1,5 +1,7 @@
 #pragma once
 
+#include <linux/netfilter/nf_conntrack_common.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -17,6 +19,14 @@ struct CtQuestion {
   /// The kernel keeps a direction that a key has no use for to itself.
   bool shows_direction() const;
 };
+
+/// NF_CT_STATE_BIT and its special cases: what is related or established doesn't tell its
+/// direction.
+inline std::uint32_t ct_state_bit(const packet::CtRef& ct) {
+  if (ct.state == packet::CtState::untracked) return NF_CT_STATE_UNTRACKED_BIT;
+  if (ct.entry == 0 || ct.info == packet::CtInfo::none) return NF_CT_STATE_INVALID_BIT;
+  return NF_CT_STATE_BIT(static_cast<std::uint32_t>(ct.info));
+}
 
 enum class DirectionUse : std::uint8_t { never, optional, always };
 

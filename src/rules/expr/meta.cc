@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <string>
 
+#include "rules/compiled.h"
 #include "rules/data.h"
 #include "rules/expr/meta_read.h"
 #include "rules/ruleset.h"
@@ -26,6 +27,25 @@ class MetaRead final : public Expression {
 
   void eval(Registers& registers, Context& context) const override {
     if (!read_meta(key_, context, registers, destination_)) registers.fail();
+  }
+
+  bool compile(Op& op) const override {
+    switch (key_) {
+      case NFT_META_L4PROTO:
+        op = {.kind = Op::Kind::load_protocol, .at = destination_};
+        return true;
+      case NFT_META_NFPROTO:
+        op = {.kind = Op::Kind::load_family, .at = destination_};
+        return true;
+      case NFT_META_IIFNAME:
+        op = {.kind = Op::Kind::load_in_name, .at = destination_};
+        return true;
+      case NFT_META_OIFNAME:
+        op = {.kind = Op::Kind::load_out_name, .at = destination_};
+        return true;
+      default:
+        return false;
+    }
   }
 
   void dump(netlink::Writer& writer, DumpMode) const override {

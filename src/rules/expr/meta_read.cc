@@ -13,30 +13,27 @@
 namespace weir::rules {
 namespace {
 
+const routing::View* view(const Context& context) {
+  const bool has_routing = context.services != nullptr && context.services->routing != nullptr;
+  return has_routing ? &context.services->routing->view() : nullptr;
+}
+
 const routing::Link* link(const Context& context, std::uint32_t ifindex) {
-  if (ifindex == 0 || !context.services || !context.services->routing) return nullptr;
-  return context.services->routing->view().link(ifindex);
+  const routing::View* const known = ifindex == 0 ? nullptr : view(context);
+  return known == nullptr ? nullptr : known->link(ifindex);
 }
 
 /// A name takes a whole register, padded with zeroes.
 void set_name(Registers& registers, RegisterIndex to, std::string_view name) {
-  std::array<std::uint8_t, IFNAMSIZ> padded{};
-  std::memcpy(padded.data(), name.data(), std::min<std::size_t>(name.size(), IFNAMSIZ - 1));
-  registers.set(to, padded);
+  registers.set(to, routing::padded(name));
 }
 
-/// What an interface says of itself; a hook without such an interface has no kind, type or group,
-/// but an index of zero and an empty name.
+/// What an interface says of itself; a hook without such an interface has none of it.
 bool read_interface(std::uint32_t key, const Context& context, Registers& registers,
                     RegisterIndex to) {
-  const bool is_in = key == NFT_META_IIFNAME || key == NFT_META_IIFTYPE ||
-                     key == NFT_META_IIFGROUP || key == NFT_META_IIFKIND;
+  const bool is_in = key == NFT_META_IIFTYPE || key == NFT_META_IIFGROUP || key == NFT_META_IIFKIND;
   const routing::Link* found = link(context, is_in ? context.in_ifindex() : context.out_ifindex());
   switch (key) {
-    case NFT_META_IIFNAME:
-    case NFT_META_OIFNAME:
-      set_name(registers, to, found ? std::string_view(found->name) : std::string_view());
-      return true;
     case NFT_META_IIFTYPE:
     case NFT_META_OIFTYPE:
       if (found) registers.set_u16(to, found->type);
@@ -114,6 +111,12 @@ std::size_t meta_bytes(std::uint32_t key) {
   }
 }
 
+void load_name(const Context& context, std::uint32_t ifindex, Registers& registers,
+               RegisterIndex to) {
+  const routing::View* const known = view(context);
+  registers.set(to, known == nullptr ? routing::PaddedName{} : known->padded_name(ifindex));
+}
+
 bool read_meta(std::uint32_t key, Context& context, Registers& registers, RegisterIndex to) {
   const packet::Packet& packet = *context.packet;
   switch (key) {
@@ -124,9 +127,7 @@ bool read_meta(std::uint32_t key, Context& context, Registers& registers, Regist
       registers.set_u16(to, ethertype(packet));
       return true;
     case NFT_META_NFPROTO:
-      registers.set_u8(
-          to, static_cast<std::uint8_t>(context.hook == Hook::ingress ? Family::netdev
-                                                                      : context.packet_family()));
+      registers.set_u8(to, hook_family(context));
       return true;
     case NFT_META_L4PROTO:
       if (packet.family == wire::Family::none) return false;
@@ -143,6 +144,12 @@ bool read_meta(std::uint32_t key, Context& context, Registers& registers, Regist
       return true;
     case NFT_META_OIF:
       registers.set_u32(to, context.out_ifindex());
+      return true;
+    case NFT_META_IIFNAME:
+      load_name(context, context.in_ifindex(), registers, to);
+      return true;
+    case NFT_META_OIFNAME:
+      load_name(context, context.out_ifindex(), registers, to);
       return true;
     case NFT_META_PKTTYPE:
       registers.set_u8(to, static_cast<std::uint8_t>(packet.link_type));
