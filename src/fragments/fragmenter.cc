@@ -199,7 +199,7 @@ void write_link_headers(const Pieces& pieces) {
 
 }  // namespace
 
-Fit fits(const packet::Packet& packet, std::uint32_t mtu_bytes) {
+Fit fits_unusual(const packet::Packet& packet, std::uint32_t mtu_bytes) {
   const bool is_ip = packet.family == wire::Family::ip;
   const bool came_in_pieces = packet.fragment_count != 0;
   if (packet.ip_length <= mtu_bytes) {

@@ -23,7 +23,11 @@ enum class Fit : std::uint8_t {
 ///   packet, none of whose pieces was larger than the MTU.
 /// - IPv6: only what came in pieces may be cut, unless a piece was larger than the MTU.
 /// - GSO: too big when one segment with its headers is; never cut.
-Fit fits(const packet::Packet& packet, std::uint32_t mtu_bytes);
+Fit fits_unusual(const packet::Packet& packet, std::uint32_t mtu_bytes);
+inline Fit fits(const packet::Packet& packet, std::uint32_t mtu_bytes) {
+  const bool is_usual = packet.ip_length <= mtu_bytes && packet.fragment_count == 0;
+  return is_usual ? Fit::whole : fits_unusual(packet, mtu_bytes);
+}
 
 /// Numbers for IPv6 fragment headers (RFC 7739: not predictable from outside). One per worker.
 class FragmentIds {

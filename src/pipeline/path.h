@@ -123,6 +123,8 @@ class Path final : public rules::RejectSender, private routing::PendingSink {
   const routing::View* view_ = nullptr;              // Likewise.
   Time now_{};
 
+  routing::RecentNeighbours next_hops_;
+  std::uint16_t last_port_ = 0;  // By which a packet has left.
   routing::Pending pending_;
   fragments::FragmentIds fragment_ids_;
   IcmpLimiter icmp_limiter_;

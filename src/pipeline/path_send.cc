@@ -17,10 +17,15 @@ namespace {
 constexpr std::uint16_t kNoPort = 0xffff;
 constexpr std::uint32_t kFlagNoArp = 0x80;  // IFF_NOARP
 
-std::uint16_t port_of(const Shared& shared, std::uint32_t ifindex) {
+std::uint16_t port_of(const Shared& shared, std::uint32_t ifindex, std::uint16_t& last) {
+  // Most packets leave by the port that the one before them took.
+  if (last < shared.ports.size() &&
+      shared.ports[last]->ifindex.load(std::memory_order_relaxed) == ifindex) {
+    return last;
+  }
   for (std::size_t i = 0; i < shared.ports.size(); ++i) {
     if (shared.ports[i]->ifindex.load(std::memory_order_relaxed) == ifindex)
-      return static_cast<std::uint16_t>(i);
+      return last = static_cast<std::uint16_t>(i);
   }
   return kNoPort;
 }
@@ -102,7 +107,7 @@ void Path::transmit(Packet* packet) {
 }
 
 void Path::send_to_next_hop(Packet* packet) {
-  const std::uint16_t port = port_of(shared_, packet->out_ifindex);
+  const std::uint16_t port = port_of(shared_, packet->out_ifindex, last_port_);
   if (port == kNoPort) return drop(packet, Drop::not_a_port);
   if (packet->next_hop_family == wire::Family::none)
     return output_.to_wire(port, packet);  // The host's own header.
@@ -115,7 +120,7 @@ void Path::send_to_next_hop(Packet* packet) {
   }
 
   const routing::NeighbourKey key{packet->out_ifindex, packet->next_hop_family, packet->next_hop};
-  const routing::Neighbour neighbour = shared_.neighbours.resolve(key, now_);
+  const routing::Neighbour neighbour = next_hops_.resolve(shared_.neighbours, key, now_);
   switch (neighbour.status) {
     case routing::Neighbour::Status::resolved:
       write_link_header(*packet, link->mac, neighbour.mac);
@@ -131,7 +136,7 @@ void Path::send_to_next_hop(Packet* packet) {
 /// A held packet's next hop has answered.
 void Path::resolved(Packet* packet, const routing::Mac& mac) {
   const routing::Link* const link = view_->link(packet->out_ifindex);
-  const std::uint16_t port = port_of(shared_, packet->out_ifindex);
+  const std::uint16_t port = port_of(shared_, packet->out_ifindex, last_port_);
   if (link == nullptr || port == kNoPort) return drop(packet, Drop::port_down);
   write_link_header(*packet, link->mac, mac);
   output_.to_wire(port, packet);

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/siphash.h"
 #include "routing/retired.h"
@@ -116,6 +118,40 @@ class Neighbours {
   /// When addresses without an entry were last asked about, by hash. Two that share a slot are
   /// asked about a little later, no more.
   std::unique_ptr<std::atomic<std::int64_t>[]> asked_;
+};
+
+/// The next hops that one worker has used last, so that most packets need no look-up. An answer
+/// holds while nothing has changed in the table. Only answers that need no questions are kept:
+/// those of reachable and permanent neighbours.
+class RecentNeighbours {
+ public:
+  Neighbour resolve(Neighbours& neighbours, const NeighbourKey& key, Time now) {
+    Recent& recent = recent_[slot(key)];
+    const std::uint64_t version = neighbours.version();
+    if (recent.version == version && recent.key == key) return recent.answer;
+    const Neighbour answer = neighbours.resolve(key, now);
+    if (answer.status == Neighbour::Status::resolved && answer.state != NeighbourState::stale) {
+      recent = {.version = version, .key = key, .answer = answer};
+    }
+    return answer;
+  }
+
+ private:
+  static constexpr std::size_t kSlots = 64;
+  struct Recent {
+    std::uint64_t version = 0;
+    NeighbourKey key;
+    Neighbour answer;
+  };
+  /// Not secret: whoever makes addresses collide here costs us a look-up.
+  static std::size_t slot(const NeighbourKey& key) {
+    const std::uint8_t* const bytes = key.address.bytes.data();
+    const std::uint64_t mixed = (load<std::uint64_t>(bytes) ^ load<std::uint64_t>(bytes + 8) ^
+                                 std::uint64_t{key.ifindex} << 40) *
+                                0x9e3779b97f4a7c15;
+    return mixed >> 58;
+  }
+  std::array<Recent, kSlots> recent_{};
 };
 
 }  // namespace weir::routing

@@ -104,5 +104,31 @@ TEST(Neighbours, WorkersReadAndAskWhileEntriesComeAndGo) {
   stop = true;
 }
 
+TEST(RecentNeighbours, AnswerWhatTheTableSaysNow) {
+  Neighbours neighbours;
+  RecentNeighbours recent;
+  EXPECT_EQ(recent.resolve(neighbours, key(1), kStart).status, Status::unknown);
+
+  for (const std::uint8_t last : {1, 2}) {
+    neighbours.set(key(1), NeighbourState::reachable, {2, 0, 0, 0, 0, last});
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(recent.resolve(neighbours, key(1), kStart).mac[5], last);
+  }
+  NeighbourKey on_other_link = key(1);
+  ++on_other_link.ifindex;
+  EXPECT_EQ(recent.resolve(neighbours, on_other_link, kStart).status, Status::unknown);
+  neighbours.remove(key(1));
+  EXPECT_EQ(recent.resolve(neighbours, key(1), kStart).status, Status::unknown);
+}
+
+TEST(RecentNeighbours, AStaleOneIsAskedAboutAsEver) {
+  Neighbours neighbours;
+  RecentNeighbours recent;
+  neighbours.set(key(1), NeighbourState::stale, kMac);
+  for (const Time now : {kStart, kStart + 10s}) {
+    EXPECT_EQ(recent.resolve(neighbours, key(1), now).mac, kMac);
+    EXPECT_EQ(questions(neighbours), 1u);
+  }
+}
+
 }  // namespace
 }  // namespace weir::routing
