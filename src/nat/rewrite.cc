@@ -239,9 +239,48 @@ Headers quoted_headers(Family family, MutableBytes quote) {
   return headers;
 }
 
+/// What most packets need: address and port of TCP or UDP over IPv4 with finished checksums. False,
+/// and nothing done, for any other.
+bool rewrite_plain(packet::Packet& packet, Manip manip, const Tuple& target) {
+  const bool is_udp = packet.l4_protocol == wire::protocol::kUdp;
+  const std::size_t checksum_offset =
+      is_udp ? wire::Udp::kChecksumOffset : wire::Tcp::kChecksumOffset;
+  const bool is_plain = packet.family == Family::ip &&
+                        (is_udp || packet.l4_protocol == wire::protocol::kTcp) &&
+                        !packet.is_later_fragment && packet.l4().size() >= checksum_offset + 2 &&
+                        packet.checksum != packet::Checksum::partial;
+  if (!is_plain) return false;
+
+  auto& ip = wire::at<wire::Ipv4>(packet.frame() + packet.l3_offset);
+  const bool is_src = manip == Manip::src;
+  const Be32 from = is_src ? ip.src() : ip.dst();
+  const Be32 to = is_src ? target.src.v4() : target.dst.v4();
+  ChecksumDelta delta;
+  delta.replace(from, to);
+  ip.set_checksum(from == to ? ip.checksum() : delta.apply(ip.checksum()));
+  is_src ? ip.set_src(to) : ip.set_dst(to);
+
+  std::uint8_t* const l4 = packet.frame() + packet.l4_offset;
+  std::uint8_t* const port = l4 + (is_src ? 0 : 2);
+  const Be16 from_port = load<Be16>(port);
+  const Be16 to_port = is_src ? target.src_port : target.dst_port;
+  const Be16 checksum = load<Be16>(l4 + checksum_offset);
+  const bool is_same = from == to && from_port == to_port;
+  if (is_same || (is_udp && checksum.raw == 0)) {
+    store(port, to_port);
+    return true;
+  }
+  delta.replace(from_port, to_port);
+  store(port, to_port);
+  const Be16 updated = delta.apply(checksum);
+  store(l4 + checksum_offset, is_udp ? wire::udp_nonzero(updated) : updated);
+  return true;
+}
+
 }  // namespace
 
 bool rewrite(packet::Packet& packet, Manip manip, const Tuple& target) {
+  if (rewrite_plain(packet, manip, target)) return true;
   const Headers headers = headers_of(packet);
   if (!can_write(headers, manip)) return false;
   write(headers, manip, target);
