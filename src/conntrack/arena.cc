@@ -25,7 +25,7 @@ std::size_t Arena::bytes_of(std::uint32_t capacity) {
 }
 
 Result<Arena::Origin> Arena::inspect(int fd) {
-  struct stat file{};
+  struct stat file {};
   if (fstat(fd, &file) != 0) return std::unexpected(system_error("examining the table's file"));
   if (file.st_size == 0) return Origin::nothing;
   alignas(Header) std::array<std::uint8_t, sizeof(Header)> bytes{};
@@ -129,6 +129,10 @@ std::uint32_t Arena::take(FreeList& list) {
   const std::uint32_t number = list.head;
   list.head = entries_[number].link;
   --list.count;
+  // The next one, which is written all over when a connection begins.
+  for (std::size_t line = 0; line < 3; ++line) {
+    __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(&entries_[list.head]) + line * 64, 1);
+  }
   ++entries_[number].generation;
   return number;
 }

@@ -1,6 +1,8 @@
 #include "conntrack/index.h"
 
 #include <algorithm>
+#include <bit>
+#include <tuple>
 
 namespace weir::conntrack {
 
@@ -24,7 +26,15 @@ Index::Guard::Guard(const Index& index, std::uint32_t tag, std::uint32_t other_t
     : index_(index),
       stripes_{tag % kStripes, mix(tag) % kStripes, other_tag % kStripes,
                mix(other_tag) % kStripes} {
-  std::sort(stripes_.begin(), stripes_.end());
+  const auto order = [&](unsigned a, unsigned b) {
+    const auto [low, high] = std::minmax(stripes_[a], stripes_[b]);
+    std::tie(stripes_[a], stripes_[b]) = std::tuple(low, high);
+  };
+  order(0, 1);
+  order(2, 3);
+  order(0, 2);
+  order(1, 3);
+  order(1, 2);
   count_ = static_cast<unsigned>(std::unique(stripes_.begin(), stripes_.end()) - stripes_.begin());
   for (unsigned i = 0; i < count_; ++i) index_.stripes_[stripes_[i]].lock();
 }
@@ -38,15 +48,12 @@ namespace {
 /// How many of a line's slots are in use, and one that is not.
 template <typename Line>
 unsigned used_slots(Line& line, std::atomic<std::uint64_t>*& free) {
-  unsigned used = 0;
-  for (auto& slot : line.slots) {
-    if (slot.load(std::memory_order_relaxed) != 0) {
-      ++used;
-    } else {
-      free = &slot;
-    }
+  unsigned unused = 0;  // A bit for each.
+  for (unsigned i = 0; i < line.slots.size(); ++i) {
+    unused |= static_cast<unsigned>(line.slots[i].load(std::memory_order_relaxed) == 0) << i;
   }
-  return used;
+  if (unused != 0) free = &line.slots[std::countr_zero(unused)];
+  return static_cast<unsigned>(line.slots.size()) - static_cast<unsigned>(std::popcount(unused));
 }
 
 }  // namespace
@@ -115,7 +122,9 @@ std::atomic<std::uint64_t>* Index::slot_of(std::uint32_t tag, Found found) const
   const std::uint64_t wanted = pack(tag, found, false);
   const std::uint32_t lines = this->lines();
   for (const std::uint32_t at : {first_line(tag, lines), second_line(tag, lines)}) {
-    for (auto& slot : lines_[at].slots) {
+    for (unsigned candidates = slots_with(lines_[at], tag); candidates != 0;
+         candidates &= candidates - 1) {
+      auto& slot = lines_[at].slots[std::countr_zero(candidates)];
       const std::uint64_t word = slot.load(std::memory_order_relaxed);
       if ((word & ~std::uint64_t{kReserved}) == wanted) return &slot;
     }

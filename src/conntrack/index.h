@@ -73,7 +73,7 @@ class Index {
          candidates &= candidates - 1) {
       const std::uint64_t word =
           line.slots[std::countr_zero(candidates)].load(std::memory_order_acquire);
-      if (is_published(word, tag)) return unpack(word).found;
+      if (is_published(word, tag)) return unpack(word);
     }
     return {};
   }
@@ -119,9 +119,11 @@ class Index {
   std::optional<Found> find_locked(std::uint32_t tag, Matches&& matches) const {
     const std::uint32_t lines = this->lines();
     for (const std::uint32_t at : {first_line(tag, lines), second_line(tag, lines)}) {
-      for (const auto& slot : lines_[at].slots) {
-        const Slot value = unpack(slot.load(std::memory_order_relaxed));
-        if (value.word != 0 && value.tag == tag && matches(value.found)) return value.found;
+      for (unsigned candidates = slots_with(lines_[at], tag); candidates != 0;
+           candidates &= candidates - 1) {
+        const std::uint64_t word =
+            lines_[at].slots[std::countr_zero(candidates)].load(std::memory_order_relaxed);
+        if (word != 0 && matches(unpack(word))) return unpack(word);
       }
     }
     return std::nullopt;
@@ -163,18 +165,9 @@ class Index {
   static constexpr unsigned kDisplaceDepth = 2;
   static constexpr unsigned kCrowded = 7;  // Slots in use from which the emptier line is preferred.
 
-  struct Slot {
-    std::uint64_t word;
-    std::uint32_t tag;
-    Found found;
-    bool reserved;
-  };
-  static Slot unpack(std::uint64_t word) {
+  static Found unpack(std::uint64_t word) {
     const auto low = static_cast<std::uint32_t>(word);
-    return {word,
-            static_cast<std::uint32_t>(word >> 32),
-            {low & kNumber, (low & kReply) != 0 ? Direction::reply : Direction::original},
-            (low & kReserved) != 0};
+    return {low & kNumber, (low & kReply) != 0 ? Direction::reply : Direction::original};
   }
   static std::uint64_t pack(std::uint32_t tag, Found found, bool reserved) {
     return std::uint64_t{tag} << 32 | found.number |
@@ -208,7 +201,7 @@ class Index {
       const std::uint64_t word =
           line.slots[std::countr_zero(candidates)].load(std::memory_order_acquire);
       if (!is_published(word, tag)) continue;
-      const Found found = unpack(word).found;
+      const Found found = unpack(word);
       if (matches(found)) return found;
     }
     return std::nullopt;

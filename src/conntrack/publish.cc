@@ -9,6 +9,7 @@
 // When the original tuple is taken, another packet of the same flow has won: this packet joins the
 // winner's entry as if it had come a moment later, and our entry is forgotten.
 
+#include <cassert>
 #include <mutex>
 #include <optional>
 
@@ -75,8 +76,10 @@ bool Tracker::is_holder(Found found, const Tuple& tuple, std::uint32_t except) c
 Tracker::Published Tracker::try_publish(std::uint32_t number, std::uint32_t events, Time now,
                                         Found& holder, std::uint32_t port_id) {
   Entry& entry = arena_[number];
-  const std::uint32_t original_tag = table_.tag(entry.original);
-  const std::uint32_t reply_tag = table_.tag(entry.reply);
+  const Tags tags = tags_of(number);
+  const std::uint32_t original_tag = tags.original;
+  const std::uint32_t reply_tag = tags.reply;
+  assert(original_tag == table_.tag(entry.original) && reply_tag == table_.tag(entry.reply));
   const Found original{number, Direction::original};
   const Found reply{number, Direction::reply};
 
@@ -165,7 +168,7 @@ void Tracker::release_reservation(std::uint32_t number) {
   Entry& entry = arena_[number];
   if (!entry.reply_reserved) return;
   table_.tell_freed(entry.reply);
-  const std::uint32_t tag = table_.tag(entry.reply);
+  const std::uint32_t tag = tags_of(number).reply;
   const Index::Guard guard(index_, tag);
   index_.erase(tag, {number, Direction::reply});
   entry.reply_reserved = false;
@@ -174,7 +177,7 @@ void Tracker::release_reservation(std::uint32_t number) {
 bool Tracker::reserve_reply(std::uint32_t number, const Tuple& reply, Time now) {
   Entry& entry = arena_[number];
   const std::uint32_t tag = table_.tag(reply);
-  const std::uint32_t old_tag = table_.tag(entry.reply);
+  const std::uint32_t old_tag = tags_of(number).reply;
   const Found mine{number, Direction::reply};
   if (entry.reply_reserved && entry.reply == reply) return true;
 
@@ -193,6 +196,9 @@ bool Tracker::reserve_reply(std::uint32_t number, const Tuple& reply, Time now) 
           if (entry.reply_reserved) index_.erase(old_tag, mine);
           entry.reply = reply;
           entry.reply_reserved = !is_same_flow;
+          if (Tags& tags = begun_[number % packet::kBatchMax]; tags.number == number) {
+            tags.reply = tag;
+          }
           return true;
         }
       }

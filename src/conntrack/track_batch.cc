@@ -33,6 +33,10 @@ struct Tracker::Work {
   std::array<std::uint64_t, kBatchMax> hashes{};
   std::array<Found, kBatchMax> guesses;  // Number zero: none.
 
+  // The entries that the batch has begun.
+  std::size_t begun_count = 0;
+  std::array<std::uint32_t, kBatchMax> begun;
+
   Work() {
     for (std::size_t i = 0; i < kBatchMax; ++i) tuples[i] = &what[i].tuple;
   }
@@ -57,6 +61,7 @@ void Tracker::track(packet::Batch& batch, packet::Batch& later, bool verify) {
   hash_all(count);
   find_all(count);
 
+  work_->begun_count = 0;
   BatchEnds ends;
   has_helped_ = false;
   std::size_t kept = 0;
@@ -69,6 +74,7 @@ void Tracker::track(packet::Batch& batch, packet::Batch& later, bool verify) {
     }
   }
   batch.shrink_to(kept);
+  if (work_->begun_count != 0) prepare_publishing();
 }
 
 void Tracker::extract_all(const packet::Batch& batch, bool verify) {
@@ -104,6 +110,86 @@ void Tracker::find_all(std::size_t count) {
   }
 }
 
+void Tracker::remember_begun(const packet::Packet& packet, std::uint32_t tag) {
+  const std::uint32_t number = packet.ct.entry;
+  begun_[number % kBatchMax] = {
+      .number = number, .generation = arena_[number].generation, .original = tag, .reply = 0};
+  work_->begun[work_->begun_count++] = number;
+}
+
+/// New connections are published at the end of the path: their reply tuples are hashed side by side
+/// and the index lines fetched while rules and NAT work.
+void Tracker::prepare_publishing() {
+  Work& work = *work_;
+  std::array<const Tuple*, kBatchMax> replies;
+  for (std::size_t i = 0; i < work.begun_count; ++i) replies[i] = &arena_[work.begun[i]].reply;
+  hash_tuples(arena_.key(), replies.data(), work.begun_count, work.hashes.data());
+  for (std::size_t i = 0; i < work.begun_count; ++i) {
+    const std::uint32_t number = work.begun[i];
+    Tags& tags = begun_[number % kBatchMax];
+    if (tags.number != number) continue;  // Another one has taken the place.
+    tags.reply = Index::tag_of(work.hashes[i]);
+    index_.prefetch(tags.reply);
+    index_.prefetch_second(tags.reply);
+  }
+}
+
+Tracker::Tags Tracker::tags_of(std::uint32_t number) const {
+  const Entry& entry = arena_[number];
+  const Tags& begun = begun_[number % kBatchMax];
+  if (begun.number == number && begun.generation == entry.generation) return begun;
+  return {.number = number,
+          .generation = entry.generation,
+          .original = table_.tag(entry.original),
+          .reply = table_.tag(entry.reply)};
+}
+
+/// What update() does, for the packets that are most: UDP of a living connection whose timeouts are
+/// the knobs'. False, and nothing done, for any other.
+bool Tracker::update_udp(packet::Packet& packet, Found found, Time now) {
+  constexpr std::uint32_t kUnusual =
+      status::kDying | status::kFixedTimeout | status::kNeedsExtension | status::kExpected;
+  Entry& entry = arena_[found.number];
+  entry.lock.lock();
+  Hot& hot = entry.hot;  // Nobody else writes while we hold the lock.
+  const std::uint32_t before = hot.status;
+  if ((before & kUnusual) != 0 || hot.deadline <= now) {
+    entry.lock.unlock();
+    return false;
+  }
+  const bool is_reply = found.direction == Direction::reply;
+  const bool seen_reply = (before & status::kSeenReply) != 0;
+  UdpState udp = hot.udp;
+  const Step step = udp.on_packet({.now = now,
+                                   .direction = found.direction,
+                                   .seen_reply = seen_reply,
+                                   .assured = (before & status::kAssured) != 0},
+                                  table_.sysctl().udp);
+  const std::uint32_t after =
+      before | (is_reply ? status::kSeenReply : 0) | (step.assured ? status::kAssured : 0);
+  Traffic& traffic = hot.traffic[static_cast<std::size_t>(found.direction)];
+  const std::uint32_t sequence = entry.sequence.load(std::memory_order_relaxed);
+  entry.sequence.store(sequence + 1, std::memory_order_relaxed);
+  store_words(traffic, {traffic.packets + 1, traffic.bytes + packet.ip_length});
+  store_words(hot.deadline, now + *step.timeout);
+  if (after != before) std::atomic_ref(hot.status).store(after, std::memory_order_release);
+  entry.sequence.store(sequence + 2, std::memory_order_release);
+  entry.lock.unlock();
+
+  // NAT will ask what the other direction looks like.
+  if ((before & status::kNatMask) != 0) {
+    __builtin_prefetch(&entry.tuple(opposite(found.direction)));
+  }
+  packet.ct.entry = found.number;
+  packet.ct.state = CtState::tracked;
+  packet.ct.info = is_reply     ? packet::CtInfo::established_reply
+                   : seen_reply ? packet::CtInfo::established
+                                : packet::CtInfo::is_new;
+  packet.ct.reason = static_cast<std::uint8_t>(Reason::none);
+  packet.ct.events |= step.events | (is_reply && !seen_reply ? event::kReply : 0);
+  return true;
+}
+
 /// False when the packet must wait for the second pass.
 bool Tracker::track_one(packet::Packet& packet, std::size_t i, Time now, BatchEnds& ends) {
   const Extracted& what = work_->what[i];
@@ -111,9 +197,10 @@ bool Tracker::track_one(packet::Packet& packet, std::size_t i, Time now, BatchEn
   switch (what.kind) {
     case Extracted::Kind::tuple: {
       const Found guess = work_->guesses[i];
-      if (guess.number != 0 && arena_[guess.number].tuple(guess.direction) == what.tuple &&
-          update(packet, what.tuple, guess, now) == Updated::done) {
-        return true;
+      if (guess.number != 0 && arena_[guess.number].tuple(guess.direction) == what.tuple) {
+        const bool is_udp = what.tuple.protocol == wire::protocol::kUdp;
+        if (is_udp && update_udp(packet, guess, now)) return true;
+        if (update(packet, what.tuple, guess, now) == Updated::done) return true;
       }
       return follow(packet, what.tuple, tag, now, ends);
     }

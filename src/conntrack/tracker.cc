@@ -148,8 +148,10 @@ bool Tracker::follow(packet::Packet& packet, const Tuple& tuple, std::uint32_t t
     if (!found) {
       const bool must_wait = ends.may_meet(tuple) || has_helped_;
       ends.add(tuple);
-      if (!must_wait) begin(packet, tuple, now);
-      return !must_wait;
+      if (must_wait) return false;
+      begin(packet, tuple, now);
+      if (packet.ct.entry != 0) remember_begun(packet, tag);
+      return true;
     }
     // Gone under our hands, or to be begun afresh: it can't be found any more, look again.
     if (update(packet, tuple, *found, now) == Updated::done) return true;

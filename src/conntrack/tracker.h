@@ -148,6 +148,17 @@ class Tracker {
   void hash_all(std::size_t count);
   void find_all(std::size_t count);
   bool track_one(packet::Packet& packet, std::size_t i, Time now, class BatchEnds& ends);
+  bool update_udp(packet::Packet& packet, Found found, Time now);
+  void remember_begun(const packet::Packet& packet, std::uint32_t tag);
+  void prepare_publishing();
+  /// The index's tags of both tuples of an entry.
+  struct Tags {
+    std::uint32_t number = 0;  // Whose, and in which life.
+    std::uint32_t generation = 0;
+    std::uint32_t original = 0;
+    std::uint32_t reply = 0;
+  };
+  Tags tags_of(std::uint32_t number) const;
 
   // tracker.cc: find, update, begin.
   bool follow(packet::Packet& packet, const Tuple& tuple, std::uint32_t tag, Time now,
@@ -221,6 +232,9 @@ class Tracker {
   const std::unique_ptr<Work> work_;
   // This batch has a packet of a connection whose helper may come to expect what follows it.
   bool has_helped_ = false;
+  /// Of the entries that the present batch has begun, in slot number mod 64: they are published at
+  /// its end.
+  std::array<Tags, packet::kBatchMax> begun_{};
   Statistics statistics_;
   EventRing events_;
   Ring<Change> mailbox_{1024};
