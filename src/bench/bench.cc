@@ -25,6 +25,7 @@ void print_json(const Task& task, const Report& report) {
       {"proto", std::string(wire::protocol_name(task.protocol))},
       {"family", task.family == wire::Family::ip ? "ip" : "ip6"},
       {"generator_ns", report.generator_ns},
+      {"bytes_per_connection", report.connection_bytes},
       {"runs", report.runs_ns},
       {"verified", report.is_verified},
   };
@@ -43,6 +44,7 @@ void print_text(const Task& task, const Report& report) {
       median, report.runs_ns.size(), *least, *most, report.generator_ns);
   fmt::print("  {:.2f} million packets a second, {} packets in all\n", 1e3 / median * task.threads,
              report.packets);
+  fmt::print("  {:.1f} bytes a connection in table and index\n", report.connection_bytes);
   fmt::print("  {}\n", report.is_verified ? "verified: counters, states and checksums are right"
                                           : "NOT VERIFIED: " + report.problem);
 }
@@ -57,9 +59,9 @@ struct CommandLine {
 void add_options(CLI::App& app, CommandLine& line) {
   app.add_option("what", line.task.what,
                  "conntrack: look-up and update of established flows; path: the whole path with "
-                 "rules, SNAT and route; create: new flows")
+                 "rules, SNAT and route; create: new flows; snat: new flows through the whole path")
       ->required()
-      ->check(CLI::IsMember({"conntrack", "path", "create"}));
+      ->check(CLI::IsMember({"conntrack", "path", "create", "snat"}));
   app.add_option("--flows", line.task.flows, "connections (default 16384)")
       ->check(CLI::Range(1u, 1u << 26));
   app.add_option("--batch", line.task.batch, "packets a batch (default 64)")
@@ -86,7 +88,8 @@ void add_options(CLI::App& app, CommandLine& line) {
 
 Result<Report> measure(const Task& task) {
   if (task.what == "conntrack") return bench_conntrack(task);
-  return task.what == "create" ? bench_create(task) : bench_path(task);
+  if (task.what == "create") return bench_create(task);
+  return task.what == "snat" ? bench_snat(task) : bench_path(task);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "bench/bench.h"
 #include "bench/flows.h"
 #include "bench/lanes.h"
+#include "bench/memory_ahead.h"
 #include "conntrack/control.h"
 #include "engine/control_plane.h"
 #include "engine/engine.h"
@@ -304,6 +305,8 @@ void verify(Bench& bench, const Task& task, std::uint64_t packets, Report& repor
     wrong += lane->lan.wrong() + lane->wan.wrong();
     sent += lane->lan.sent() + lane->wan.sent();
   }
+  const conntrack::Table& table = bench.engine->conntrack();
+  report.connection_bytes = static_cast<double>(table.memory_bytes()) / table.count();
   conntrack::Control control(bench.engine->conntrack(), bench.engine->control_participant());
   conntrack::Control::Cursor cursor;
   const std::uint32_t needed =
@@ -348,6 +351,27 @@ Result<Report> bench_path(const Task& task) {
     report.packets += passed.packets;
   }
   verify(**bench, task, std::uint64_t{task.flows} * 3 + report.packets, report);
+  return report;
+}
+
+Result<Report> bench_snat(const Task& task) {
+  Report report;
+  for (std::uint32_t run = 0; run < task.runs; ++run) {
+    auto bench = prepare(task);  // Each run fills a new table.
+    if (!bench) return std::unexpected(bench.error());
+    const MemoryAhead ahead((*bench)->engine->conntrack());
+    const LaneResult generated =
+        (*bench)->run([&](Lane& lane) { return lane.generate_for(task.seconds / 4, task.batch); });
+    for (const auto& lane : (*bench)->lanes) lane->wan.watch(BenchQueue::Watch::learn);
+    const LaneResult passed =
+        (*bench)->run([&](Lane& lane) { return lane.run(lane.shares.size(), 0, kOpening); });
+    report.generator_ns = generated.ns_per_packet(task.threads);
+    report.runs_ns.push_back(passed.ns_per_packet(task.threads) - report.generator_ns);
+    report.packets += passed.packets;
+    (*bench)->run([&](Lane& lane) { return lane.run(0, lane.shares.size(), kOpening); });
+    verify(**bench, task, std::uint64_t{task.flows} * 2, report);
+    if (!report.is_verified) return report;
+  }
   return report;
 }
 

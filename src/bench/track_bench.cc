@@ -11,6 +11,7 @@
 #include "bench/bench.h"
 #include "bench/flows.h"
 #include "bench/lanes.h"
+#include "bench/memory_ahead.h"
 #include "conntrack/control.h"
 #include "engine/engine.h"
 #include "packet/batch.h"
@@ -157,22 +158,6 @@ Result<std::unique_ptr<Bench>> prepare(const Task& task) {
   return bench;
 }
 
-/// The control thread's part of a running engine: memory backed ahead of the workers, while this
-/// lives.
-class MemoryAhead {
- public:
-  explicit MemoryAhead(conntrack::Table& table)
-      : thread_([&table](const std::stop_token& stop) {
-          while (!stop.stop_requested()) {
-            table.fault_ahead();
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-          }
-        }) {}
-
- private:
-  std::jthread thread_;
-};
-
 void establish(Bench& bench, const Task& task) {
   const MemoryAhead ahead(bench.engine->conntrack());
   const bool is_tcp = task.protocol == wire::protocol::kTcp;
@@ -198,6 +183,8 @@ void verify(Bench& bench, const Task& task, std::uint64_t packets, Report& repor
     return true;
   })) {
   }
+  const conntrack::Table& table = bench.engine->conntrack();
+  report.connection_bytes = static_cast<double>(table.memory_bytes()) / table.count();
   report.is_verified = entries == task.flows && counted == packets && unready == 0;
   if (!report.is_verified) {
     report.problem = fmt::format(
