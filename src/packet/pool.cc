@@ -23,6 +23,8 @@ void Pool::make(std::vector<Packet*>& list, std::size_t count, BufferClass buffe
       mmap(nullptr, count * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
       count * stride};
   if (mapping.at == MAP_FAILED) throw std::bad_alloc();
+  madvise(mapping.at, mapping.bytes,
+          MADV_HUGEPAGE);  // Where the system has them; no loss elsewhere.
   mappings_.push_back(mapping);
 
   packets_.push_back(std::make_unique<Packet[]>(count));
