@@ -155,6 +155,7 @@ void Tracker::begin_entry(Entry& entry, const Tuple& original, const Tuple& repl
   entry.stop = {};
   entry.nat = {};
   entry.reply_reserved = false;
+  entry.counted.store(0, std::memory_order_relaxed);
   entry.extension = 0;
   entry.tcp = {};
 }

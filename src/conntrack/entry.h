@@ -58,8 +58,9 @@ constexpr bool has_state_line(std::uint8_t protocol) {
 struct alignas(64) Entry {
   SpinLock lock;
   std::atomic<std::uint8_t> owner{0};  // The worker whose wheels it hangs on.
-  bool on_assured_wheel = false;       // The owner's: on which of them.
-  bool reply_reserved = false;         // Before confirm: the index holds a reservation of `reply`.
+  bool on_assured_wheel : 1 = false;   // The owner's: on which of them.
+  bool reply_reserved : 1 = false;     // Before confirm: the index holds a reservation of `reply`.
+  std::atomic<std::uint8_t> counted{0};  // Whether limits count it (limits.h).
   std::atomic<std::uint32_t> sequence{0};
   Hot hot;
 

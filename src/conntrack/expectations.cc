@@ -325,7 +325,7 @@ void Expectations::note_due() {
 }
 
 void Expectations::tell(std::uint32_t number, bool is_destroyed, std::uint32_t port_id) {
-  if (!is_wanted_.load(std::memory_order_relaxed)) return;
+  if (!is_wanted() || is_muted_.load(std::memory_order_relaxed)) return;
   if (!events_.has_room()) {
     counts_.events_lost.add();
     return;

@@ -88,6 +88,8 @@ class Expectations {
   Ring<ExpectationEvent>& events() { return events_; }
   /// Whether anybody listens to events.
   void set_wanted(bool is_wanted) { is_wanted_.store(is_wanted, std::memory_order_relaxed); }
+  /// While nf_conntrack_events is 0.
+  void mute(bool is_muted) { is_muted_.store(is_muted, std::memory_order_relaxed); }
   bool is_wanted() const { return is_wanted_.load(std::memory_order_relaxed); }
 
   /// As `conntrack -S` shows: expect_create, expect_delete, expect_new. Written under the lock.
@@ -143,6 +145,7 @@ class Expectations {
   std::atomic<Duration::rep> next_due_{Time::max().time_since_epoch().count()};
   Ring<ExpectationEvent> events_{1024};
   std::atomic<bool> is_wanted_{false};
+  std::atomic<bool> is_muted_{false};
   Counts counts_;
 };
 

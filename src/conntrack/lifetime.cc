@@ -187,6 +187,7 @@ void Tracker::finish_kill(std::uint32_t number, Time now, std::uint32_t port_id)
   }
   forget_expectations(number);
   statistics_.destroyed.add();
+  table_.limits_.end(entry);
   table_.count_.fetch_sub(1, std::memory_order_relaxed);
 
   const std::uint32_t owner = entry.owner.load(std::memory_order_relaxed);

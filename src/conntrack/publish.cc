@@ -114,6 +114,7 @@ Tracker::Published Tracker::try_publish(std::uint32_t number, std::uint32_t even
     index_.publish(reply_tag, reply);
     entry.committed.store(1, std::memory_order_release);
   }
+  table_.limits_.count(entry);
   hang(number, now);
   statistics_.created.add();
   events |= (entry.hot.status & status::kExpected) != 0 ? event::kRelated : event::kNew;
@@ -160,6 +161,7 @@ void Tracker::discard(packet::Packet& packet) {
 void Tracker::free_unconfirmed(std::uint32_t number) {
   release_reservation(number);
   forget_expectations(number);
+  table_.limits_.end(arena_[number]);
   give_back(number);
   table_.count_.fetch_sub(1, std::memory_order_relaxed);
 }

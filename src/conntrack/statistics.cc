@@ -17,6 +17,8 @@ StatisticsSnapshot read(const Statistics& s) {
   result.created = s.created.value();
   result.destroyed = s.destroyed.value();
   result.refused = s.refused.value();
+  result.refused_source = s.refused_source.value();
+  result.refused_zone = s.refused_zone.value();
   result.events_lost = s.events_lost.value();
   for (std::size_t i = 0; i < result.reasons.size(); ++i) result.reasons[i] = s.reasons[i].value();
   return result;
@@ -36,6 +38,8 @@ StatisticsSnapshot& StatisticsSnapshot::operator+=(const StatisticsSnapshot& oth
   created += other.created;
   destroyed += other.destroyed;
   refused += other.refused;
+  refused_source += other.refused_source;
+  refused_zone += other.refused_zone;
   events_lost += other.events_lost;
   for (std::size_t i = 0; i < reasons.size(); ++i) reasons[i] += other.reasons[i];
   return *this;

@@ -26,8 +26,10 @@ struct alignas(64) Statistics {
   // weir's own.
   Counter created;
   Counter destroyed;
-  Counter refused;      // New connections refused because the table is full.
-  Counter events_lost;  // The ring was full.
+  Counter refused;         // New connections refused because the table is full.
+  Counter refused_source;  // Likewise because their source has as many as it may,
+  Counter refused_zone;    // or their zone.
+  Counter events_lost;     // The ring was full.
   std::array<Counter, static_cast<std::size_t>(Reason::count)> reasons;  // By Reason.
 };
 
@@ -35,7 +37,7 @@ struct alignas(64) Statistics {
 struct StatisticsSnapshot {
   std::uint64_t found = 0, invalid = 0, insert = 0, insert_failed = 0, drop = 0, early_drop = 0,
                 error = 0, search_restart = 0, clash_resolve = 0, chain_too_long = 0, created = 0,
-                destroyed = 0, refused = 0, events_lost = 0;
+                destroyed = 0, refused = 0, refused_source = 0, refused_zone = 0, events_lost = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(Reason::count)> reasons{};
 
   StatisticsSnapshot& operator+=(const StatisticsSnapshot& other);

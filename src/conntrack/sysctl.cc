@@ -18,6 +18,7 @@ constexpr std::uint32_t kIntMax = std::numeric_limits<std::int32_t>::max();
 // The kernel counts a timeout in ticks, 250 to 1000 a second, in an int.
 constexpr std::uint32_t kMostSeconds = kIntMax / 250;
 constexpr std::uint32_t kMostByte = 255;
+constexpr std::uint32_t kMostThreshold = 4194304;  // What reassembly has (fragments/).
 
 template <TimeoutList Sysctl::*list, std::size_t number>
 Knob& in_list(Sysctl& sysctl) {
@@ -40,7 +41,7 @@ constexpr SysctlName timeout_named(std::string_view name) {
 }
 
 constexpr SysctlName kNames[] = {
-    {"net.ipv4.ipfrag_high_thresh", plain<&Sysctl::ipfrag_high_thresh>, 0, kIntMax},
+    {"net.ipv4.ipfrag_high_thresh", plain<&Sysctl::ipfrag_high_thresh>, 0, kMostThreshold},
     {"net.ipv4.ipfrag_low_thresh", plain<&Sysctl::ipfrag_low_thresh>, 0, kIntMax},
     {"net.ipv4.ipfrag_time", plain<&Sysctl::ipfrag_time>, 0, kMostSeconds},
     {"net.netfilter.nf_conntrack_acct", plain<&Sysctl::acct>, 0, 1},
@@ -56,7 +57,8 @@ constexpr SysctlName kNames[] = {
     timeout_named<&Sysctl::dccp, 7>("net.netfilter.nf_conntrack_dccp_timeout_timewait"),
     {"net.netfilter.nf_conntrack_events", plain<&Sysctl::events>, 0, 2},
     {"net.netfilter.nf_conntrack_expect_max", plain<&Sysctl::expect_max>, 1, kIntMax},
-    {"net.netfilter.nf_conntrack_frag6_high_thresh", plain<&Sysctl::frag6_high_thresh>, 0, kIntMax},
+    {"net.netfilter.nf_conntrack_frag6_high_thresh", plain<&Sysctl::frag6_high_thresh>, 0,
+     kMostThreshold},
     {"net.netfilter.nf_conntrack_frag6_low_thresh", plain<&Sysctl::frag6_low_thresh>, 0, kIntMax},
     {"net.netfilter.nf_conntrack_frag6_timeout", plain<&Sysctl::frag6_timeout>, 0, kMostSeconds},
     timeout_named<&Sysctl::generic, 1>("net.netfilter.nf_conntrack_generic_timeout"),

@@ -60,6 +60,7 @@ TEST(Sysctl, TakesWhatTheKernelTakes) {
       {"events", "3", false, 0},
       {"expect_max", "0", false, 0},
       {"frag6_high_thresh", "3145727", false, 0},
+      {"frag6_high_thresh", "4194305", false, 0},
       {"frag6_low_thresh", "4194305", false, 0},
       {"max", "262145", false, 0},
       {"max", "0", true, 0},

@@ -62,6 +62,7 @@ Table::Table(const TableOptions& options, Memory memory)
       expectations_(std::move(memory.expectations), arena_, extensions_),
       index_(std::move(memory.index)),
       epochs_(options.workers + options.controls),
+      limits_(arena_, epochs_),
       sysctl_(options.sysctl),
       policies_(epochs_),
       gre_keymap_(arena_.key()),
@@ -88,6 +89,7 @@ void Table::recover(Time now) {
     entry.hastened.store(0, std::memory_order_relaxed);
     entry.event_sequence = 0;
     entry.reply_reserved = false;
+    entry.counted.store(0, std::memory_order_relaxed);
     Tracker& tracker = *trackers_[next_worker++ % trackers_.size()];
     entry.owner.store(static_cast<std::uint8_t>(tracker.worker_), std::memory_order_relaxed);
 
@@ -122,6 +124,7 @@ void Table::recover_extensions() {
       is_used[entry.extension] = true;
       extensions_[entry.extension].expectation_head = 0;
       extensions_[entry.extension].expectation_counts = {};
+      extensions_[entry.extension].timeout_policy = 0;  // Policies are numbered anew.
       continue;
     }
     entry.extension = 0;
@@ -153,6 +156,16 @@ bool Table::insert(std::uint32_t number) {
 }
 
 std::uint64_t Table::memory_bytes() const { return arena_.memory_bytes() + index_.memory_bytes(); }
+
+void Table::set_wanted_events(std::uint32_t bits) {
+  listened_to_ = bits;
+  wanted_.store(sysctl_.events.is_on() ? bits : 0, std::memory_order_relaxed);
+}
+
+void Table::heed_events_knob() {
+  set_wanted_events(listened_to_);
+  expectations_.mute(!sysctl_.events.is_on());
+}
 
 void Table::fault_ahead() {
   arena_.fault_ahead();

@@ -14,6 +14,7 @@
 #include "conntrack/expectations.h"
 #include "conntrack/extension.h"
 #include "conntrack/index.h"
+#include "conntrack/limits.h"
 #include "conntrack/policy.h"
 #include "conntrack/proto/gre.h"
 #include "conntrack/statistics.h"
@@ -84,7 +85,10 @@ class Table {
   void watch_replies(ReplyWatch* watch) { reply_watch_ = watch; }
 
   /// Events that anybody listens to, 1 << IPCT_*: the OR over all listeners. control/ sets it.
-  void set_wanted_events(std::uint32_t bits) { wanted_.store(bits, std::memory_order_relaxed); }
+  /// None while nf_conntrack_events is 0.
+  void set_wanted_events(std::uint32_t bits);
+  /// After a change of that knob.
+  void heed_events_knob();
   std::uint32_t wanted_events() const { return wanted_.load(std::memory_order_relaxed); }
 
   /// How to wake a worker that may sleep: it has mail, or is asked for room. Called from any
@@ -110,6 +114,10 @@ class Table {
   /// All nf_conntrack_* knobs; the control thread sets them, anybody reads.
   Sysctl& sysctl() { return sysctl_; }
   const Sysctl& sysctl() const { return sysctl_; }
+
+  /// How many connections a source and a zone may have.
+  Limits& limits() { return limits_; }
+  const Limits& limits() const { return limits_; }
 
   /// Timeout policies; the control thread adds and removes them.
   TimeoutPolicies& policies() { return policies_; }
@@ -167,6 +175,7 @@ class Table {
   Expectations expectations_;
   Index index_;
   Epochs epochs_;
+  Limits limits_;
   alignas(64) std::atomic<std::uint32_t> count_{0};
   alignas(64) std::atomic<std::uint32_t> wanted_{0};
   Sysctl sysctl_;
@@ -176,6 +185,7 @@ class Table {
   Waker waker_ = nullptr;
   void* waker_context_ = nullptr;
   std::vector<std::unique_ptr<Tracker>> trackers_;
+  std::uint32_t listened_to_ = 0;  // What set_wanted_events() was told; the control thread's.
 };
 
 }  // namespace weir::conntrack

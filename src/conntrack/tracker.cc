@@ -236,7 +236,9 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
   const bool belongs = step.outcome == Outcome::accept || step.outcome == Outcome::remove;
   packet.ct.reason = static_cast<std::uint8_t>(step.reason);
   if (belongs) {
-    if ((hot.status & status::kNeedsExtension) != 0) has_helped_ = true;
+    if ((hot.status & status::kNeedsExtension) != 0 && extensions_[entry.extension].helper != 0) {
+      has_helped_ = true;
+    }
     packet.ct.entry = found.number;
     packet.ct.state = CtState::tracked;
     packet.ct.info = info_for(hot.status, found.direction);
@@ -293,6 +295,25 @@ Tracker::Updated Tracker::update(packet::Packet& packet, const Tuple& tuple, Fou
   return Updated::done;
 }
 
+/// Counts a connection that is to begin for its source and zone; where one has too many the packet
+/// is dropped, before anything else makes room for it. Requires: there are limits.
+bool Tracker::is_within_limits(packet::Packet& packet, const Tuple& tuple) {
+  switch (table_.limits_.admit(tuple)) {
+    case Limits::Admission::admitted:
+      return true;
+    case Limits::Admission::source_is_full:
+      statistics_.refused_source.add();
+      packet.drop = packet::Drop::conntrack_source_limit;
+      break;
+    case Limits::Admission::zone_is_full:
+      statistics_.refused_zone.add();
+      packet.drop = packet::Drop::conntrack_zone_limit;
+      break;
+  }
+  statistics_.drop.add();
+  return false;
+}
+
 /// A packet of no connection that is known: begins one, which nobody else sees yet.
 void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   const std::optional<Tuple> reply = invert(tuple);
@@ -308,8 +329,11 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   }
   if (step.outcome != Outcome::accept) return set_invalid(packet, step.reason, false);
 
+  const std::uint8_t era = table_.limits_.era();
+  if (era != 0 && !is_within_limits(packet, tuple)) return;
   const std::uint32_t number = make_room(now);
   if (number == 0) {
+    if (era != 0) table_.limits_.withdraw(tuple);
     statistics_.drop.add();
     statistics_.refused.add();
     packet.drop = packet::Drop::conntrack_table_full;
@@ -330,6 +354,7 @@ void Tracker::begin(packet::Packet& packet, const Tuple& tuple, Time now) {
   entry.stop = {};
   entry.nat = {};
   entry.reply_reserved = false;
+  entry.counted.store(era, std::memory_order_relaxed);
   entry.extension = 0;
   states.store(entry, tuple.protocol);
 

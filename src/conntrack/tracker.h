@@ -170,6 +170,7 @@ class Tracker {
   std::optional<Found> find(const Tuple& tuple, std::uint32_t tag);
   Updated update(packet::Packet& packet, const Tuple& tuple, Found found, Time now);
   void begin(packet::Packet& packet, const Tuple& tuple, Time now);
+  bool is_within_limits(packet::Packet& packet, const Tuple& tuple);
   int apply_to_expectation(std::uint32_t master, const ExpectationChange& change, Time now);
   void forget_expectations(std::uint32_t number);
   bool begin_expected(std::uint32_t number, const ExpectationSnapshot& expectation);

@@ -89,6 +89,8 @@ Result<void> Gateway::try_reload() {
 
   apply_ports(changes);
   apply_sysctls(changes);
+  if (auto limited = apply_limits(changes.settings); !limited)
+    spdlog::error("reload: {}", limited.error().text);
   control_->server().set_access(*access);
   set_log_level(changes.settings.log_level);
   for (const std::string& line : changes.changed) spdlog::info("reload: {}", line);
@@ -148,6 +150,13 @@ void Gateway::apply_ports(const Changes& changes) {
   }
 }
 
+Result<void> Gateway::apply_limits(const Settings& settings) {
+  return engine_->conntrack().limits().configure({.per_source = settings.limit_per_source,
+                                                  .per_zone = settings.limit_per_zone,
+                                                  .ip_prefix = settings.limit_ip_prefix,
+                                                  .ip6_prefix = settings.limit_ip6_prefix});
+}
+
 void Gateway::apply_sysctls(const Changes& changes) {
   const auto set = [this](const std::string& name, std::uint64_t value) {
     if (auto done = engine_->set_sysctl(name, std::to_string(value)); !done)
@@ -155,7 +164,8 @@ void Gateway::apply_sysctls(const Changes& changes) {
   };
   conntrack::Sysctl standard;
   for (const std::string& name : changes.gone_sysctls) {
-    if (const auto* const knob = conntrack::find_sysctl(name)) set(name, knob->knob(standard).get());
+    if (const auto* const knob = conntrack::find_sysctl(name))
+      set(name, knob->knob(standard).get());
   }
   for (const SysctlSetting& each : changes.sysctls) set(each.name, each.value);
 }

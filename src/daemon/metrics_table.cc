@@ -80,6 +80,12 @@ constexpr Metric kMetrics[] = {
      "Connections ended."},
     {"conntrack.refused", "weir_conntrack_refused_total", "", Kind::counter,
      "New connections refused because the table was full."},
+    {"conntrack.refused_source", "weir_conntrack_refused_by_source_total", "", Kind::counter,
+     "New connections refused because their source has as many as it may."},
+    {"conntrack.refused_zone", "weir_conntrack_refused_by_zone_total", "", Kind::counter,
+     "New connections refused because their zone has as many as it may."},
+    {"conntrack.counted_sources", "weir_conntrack_sources", "", Kind::gauge,
+     "Sources that have connections now; 0 where none is limited."},
     {"conntrack.events_lost", "weir_conntrack_events_lost_total", "", Kind::counter,
      "Events that no tool could get: a worker's ring was full."},
 

@@ -48,6 +48,10 @@ struct Settings {
   std::uint16_t workers = 1;
 
   std::uint32_t conntrack_max = 262144;
+  std::uint32_t limit_per_source = 0;  // Connections at a time; zero: any number.
+  std::uint32_t limit_per_zone = 0;
+  std::uint8_t limit_ip_prefix = 32;  // How long the prefix is that makes a source.
+  std::uint8_t limit_ip6_prefix = 64;
   std::vector<SysctlSetting> sysctls;
 
   std::uint32_t small_buffers = 16384;  // Packets of up to 2 KB that a worker can hold,

@@ -28,7 +28,8 @@ TEST(Settings, ReadsWhatIsGiven) {
       "state = \"/tmp/state\"\n"
       "[ports.wan]\ndevice = \"eth0\"\ndriver = \"af_packet\"\n"
       "[ports.lan]\ndevice = \"eth1\"\n"
-      "[conntrack]\nmax = 1000\n[log]\nlevel = \"debug\"\n"
+      "[conntrack]\nmax = 1000\n[limits]\nper_source = 20\nip6_prefix = 56\n[log]\nlevel = "
+      "\"debug\"\n"
       "[access]\nreaders = [\"group:adm\", \"user:alice\"]\n"
       "[sysctl]\nnf_conntrack_tcp_loose = 0\nnet.netfilter.nf_conntrack_udp_timeout = 10\n",
       settings);
@@ -44,6 +45,9 @@ TEST(Settings, ReadsWhatIsGiven) {
   EXPECT_EQ(settings.ports[1].driver, "auto");
   EXPECT_EQ(settings.ports[1].where, "weir.toml:9");
   EXPECT_EQ(settings.conntrack_max, 1000u);
+  EXPECT_EQ(settings.limit_per_source, 20u);
+  EXPECT_EQ(settings.limit_per_zone, 0u);
+  EXPECT_EQ(settings.limit_ip6_prefix, 56);
   EXPECT_THAT(settings.readers, ElementsAre("group:adm", "user:alice"));
   EXPECT_THAT(settings.sysctls,
               ElementsAre(SysctlSetting{"net.netfilter.nf_conntrack_tcp_loose", 0},

@@ -83,6 +83,7 @@ void Engine::set_port_ifindex(std::uint16_t port, std::uint32_t ifindex) {
 
 void Engine::control_turn() {
   conntrack_->fault_ahead();
+  conntrack_->limits().tend(control_participant());
   rules_->collect();
   routing_->collect();
   neighbours_->collect();

@@ -91,6 +91,9 @@ void add_conntrack(std::vector<Stat>& stats, const conntrack::Table& table) {
       {"created", sum.created},
       {"destroyed", sum.destroyed},
       {"refused", sum.refused},
+      {"refused_source", sum.refused_source},
+      {"refused_zone", sum.refused_zone},
+      {"counted_sources", table.limits().sources()},
       {"events_lost", sum.events_lost},
   };
   for (const auto& [name, value] : fields)

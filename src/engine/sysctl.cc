@@ -50,6 +50,7 @@ Result<void> Engine::set_sysctl(std::string_view name, std::string_view value) {
   conntrack::Sysctl& sysctl = conntrack_->sysctl();
   if (auto set = conntrack::set_sysctl(sysctl, *known, value); !set) return set;
   bound_reassembly();
+  conntrack_->heed_events_knob();
   return {};
 }
 

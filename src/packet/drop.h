@@ -28,6 +28,8 @@ enum class Drop : std::uint8_t {
   fragment_memory,
   // Connection tracking and NAT.
   conntrack_table_full,
+  conntrack_source_limit,  // The source has as many connections as it may (conntrack/limits.h),
+  conntrack_zone_limit,    // or the zone.
   conntrack_dropped,
   nat_no_tuple,
   nat_link_changed,  // A masqueraded connection's route has moved to another link.
@@ -71,6 +73,8 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Drop::cou
     "fragment_timeout",
     "fragment_memory",
     "conntrack_table_full",
+    "conntrack_source_limit",
+    "conntrack_zone_limit",
     "conntrack_dropped",
     "nat_no_tuple",
     "nat_link_changed",
