@@ -104,13 +104,15 @@ class Keeper {
       if (!made) return refusal(made.error());
       heartbeat_ = std::move(*made);
     }
-    ports_.erase(port);
     const bool takes_over = options_.takes_over && !was_opened_.contains(port);
     auto opened = open_host_port({.settings = *wanted,
                                   .workers = settings_.workers,
                                   .heartbeat = heartbeat_.get(),
                                   .fails_open = settings_.fail_policy == FailPolicy::open,
                                   .takes_over = takes_over});
+    // The programs of a port that is opened again are replaced in place, not taken off first.
+    if (opened && ports_.contains(port)) ports_[port]->leave();
+    ports_.erase(port);
     if (!opened) return refusal(opened.error());
     was_opened_.insert(port);
     ports_[port] = std::move(opened->hooks);

@@ -106,7 +106,8 @@ void Gateway::take_queues(std::uint16_t port) {
   devices_[port].reset();
 }
 
-/// The ports' programs are the other engine's by now: each is opened again.
+/// The ports' programs may be the other engine's by now: each is opened again, and programs are
+/// replaced in place, for the kernel would reset connections that it doesn't know.
 void Gateway::go_on() {
   if (threads_.empty()) {
     if (auto started = start_workers(); !started) {
@@ -116,7 +117,8 @@ void Gateway::go_on() {
   }
   for (std::uint16_t port = 0; port < devices_.size(); ++port) {
     if (settings_.ports[port].device.empty()) continue;
-    close_port(port);
+    give_queues(port, std::vector<pipeline::PortQueues>(engine_->workers()));
+    devices_[port].reset();
     reopen_port(port);
   }
 }
