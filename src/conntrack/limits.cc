@@ -209,6 +209,7 @@ bool Limits::sweep(std::size_t participant) {
 }
 
 void Limits::tend(std::size_t participant) {
+  if (!has_started_) return;
   per_source_.store(or_any(wanted_.per_source), std::memory_order_relaxed);
   per_zone_.store(or_any(wanted_.per_zone), std::memory_order_relaxed);
   const bool is_this_era =

@@ -36,6 +36,8 @@ class Limits {
 
   // For the control thread.
 
+  /// The entries are this engine's now; before, tend() does nothing.
+  void start() { has_started_ = true; }
   /// What holds from the next tend() on. Connections beyond a limit stay; new ones wait until there
   /// are fewer. Errors: EINVAL for a prefix that is too long; no memory.
   Result<void> configure(const LimitSettings& settings);
@@ -124,6 +126,7 @@ class Limits {
 
   // The control thread's.
   LimitSettings wanted_;
+  bool has_started_ = false;
   Phase phase_ = Phase::off;
   Mapping reserved_;  // For the next era.
   std::uint8_t last_era_ = 0;

@@ -262,6 +262,16 @@ TEST_F(LimitsTest, WhatARestartRecoversIsCounted) {
   ASSERT_EQ(table_->count(), 2u);
   configure({.per_source = 3});
   EXPECT_EQ(room("192.0.2.1", 10), 1);
+
+  // Taken over: the entries are another engine's until it is gone.
+  make({.max = 100, .workers = 2, .arena_fd = fd, .recovers_later = true});
+  ASSERT_TRUE(limits().configure({.per_source = 4}));
+  settle();
+  EXPECT_FALSE(limits().is_complete());
+  table_->recover(now_);
+  settle();
+  EXPECT_TRUE(limits().is_complete());
+  EXPECT_EQ(room("192.0.2.1", 20), 1);
   close(fd);
 }
 

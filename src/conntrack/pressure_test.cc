@@ -2,12 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include "conntrack/control.h"
 #include "conntrack/test_packet.h"
 #include "conntrack/tracker.h"
+#include "fragments/reassembly.h"
+#include "packet/pool.h"
+#include "wire/ipv4.h"
 #include "wire/tcp.h"
 
 namespace weir::conntrack {
@@ -24,7 +28,7 @@ constexpr std::uint32_t kFlood = 10 * kMax;
 class PressureTest : public testing::Test {
  protected:
   void SetUp() override {
-    table_ = std::move(*Table::create({.max = kMax}, now_));
+    table_ = std::move(*Table::create({.max = kMax, .workers = 2}, now_));
     tracker_ = &table_->tracker(0);
     tracker_->online();
   }
@@ -92,6 +96,35 @@ class PressureTest : public testing::Test {
       if (i % 100 == 0) now_ += 1ms;
     }
   }
+  /// The first or the last piece of datagram number `i`.
+  static packet::Packet* fragment(packet::Pool& pool, std::uint32_t i, bool is_last) {
+    constexpr std::size_t kHeaders = 14 + 20;
+    constexpr std::size_t kFirst = 24;  // Bytes of the datagram in the first piece.
+    wire::ByteVector frame = wire::build_frame({.src_port = static_cast<std::uint16_t>(i),
+                                                .dst_port = static_cast<std::uint16_t>(i >> 16),
+                                                .ip_id = static_cast<std::uint16_t>(i),
+                                                .payload = wire::pattern(32)});
+    if (is_last) {
+      frame.erase(frame.begin() + kHeaders, frame.begin() + kHeaders + kFirst);
+    } else {
+      frame.resize(kHeaders + kFirst);
+    }
+    auto& ip = wire::at<wire::Ipv4>(&frame[14]);
+    ip.set_fragment_field(is_last ? kFirst / 8 : wire::Ipv4::kMoreFragments);
+    ip.set_total_bytes(static_cast<std::uint16_t>(frame.size() - 14));
+
+    packet::Packet* const piece = pool.take(static_cast<std::uint32_t>(frame.size()));
+    if (piece == nullptr) return nullptr;
+    piece->length = static_cast<std::uint32_t>(frame.size());
+    std::copy(frame.begin(), frame.end(), piece->frame());
+    piece->family = wire::Family::ip;
+    piece->l3_offset = 14;
+    piece->l4_offset = kHeaders;
+    piece->l4_protocol = wire::protocol::kUdp;
+    piece->ip_length = static_cast<std::uint16_t>(frame.size() - 14);
+    piece->is_fragment = true;
+    return piece;
+  }
   bool is_alive(std::uint32_t number) { return table_->snapshot(number, now_).has_value(); }
 
   Time now_ = Time(1000s);
@@ -139,6 +172,66 @@ TEST_F(PressureTest, ATableOfOpenConnectionsRefusesAndCounts) {
   EXPECT_EQ(table_->statistics(0).refused, 1u);
   EXPECT_EQ(table_->statistics(0).early_drop, 0u);
   EXPECT_EQ(table_->count(), kMax);
+}
+
+/// The flood comes by the other worker, which owns none of the entries that are there.
+TEST_F(PressureTest, AFloodByAnotherWorkerLeavesAssuredConnectionsAlone) {
+  std::vector<std::uint32_t> assured;
+  for (std::uint16_t i = 0; i < kAssured; ++i) assured.push_back(open_tcp(i + 1));
+  flood(wire::protocol::kUdp, 10000, kMax - kAssured);  // The first worker's share: all.
+  ASSERT_EQ(table_->count(), kMax);
+
+  Tracker* const first = tracker_;
+  tracker_ = &table_->tracker(1);
+  tracker_->online();
+  std::uint32_t refused = 0;
+  for (std::uint32_t i = 0; i < kFlood; ++i) {
+    TestPacket packet(client(wire::protocol::kUdp, static_cast<std::uint16_t>(20000 + i)));
+    if (pass(packet).drop == Drop::conntrack_table_full) ++refused;
+    // The worker that has the others' entries takes its turn, as it was asked to.
+    first->expire(now_);
+    first->quiet();
+  }
+
+  for (const std::uint32_t number : assured) EXPECT_TRUE(is_alive(number)) << number;
+  EXPECT_LE(table_->count(), kMax);
+  EXPECT_GT(table_->statistics(0).early_drop, 0u) << "asked by the other worker";
+  EXPECT_GT(table_->statistics(1).early_drop, 0u) << "its own, once it has some";
+  EXPECT_LT(refused, kMax) << "most of the flood gets in, and goes again";
+}
+
+/// Pieces of datagrams that never become whole reach no tracker; whole ones that came in pieces are
+/// packets like others.
+TEST_F(PressureTest, AFloodOfFragmentsLeavesAssuredConnectionsAlone) {
+  std::vector<std::uint32_t> assured;
+  for (std::uint16_t i = 0; i < kAssured; ++i) assured.push_back(open_tcp(i + 1));
+  fragments::Reassembly reassembly({}, HashKey{1, 2});
+  packet::Pool pool(64, 8);
+  std::uint32_t whole = 0;
+  for (std::uint32_t i = 0; i < kFlood; ++i) {
+    for (const bool is_last : {false, true}) {
+      if (is_last && i % 2 == 0) continue;  // Half of them stay incomplete.
+      packet::Packet* const piece = fragment(pool, i, is_last);
+      ASSERT_NE(piece, nullptr);
+      Drop why = Drop::none;
+      packet::Packet* const datagram = reassembly.gather(piece, 0, now_, pool, why);
+      if (datagram == nullptr) continue;
+      ++whole;
+      packet::Batch batch = batch_of(now_, {datagram});
+      packet::Batch later;
+      tracker_->track(batch, later);
+      if (datagram->drop == Drop::none) {
+        EXPECT_EQ(tracker_->confirm(*datagram, now_), Confirmed::done);
+      }
+      pool.release(datagram);
+      tracker_->expire(now_);
+      tracker_->quiet();
+    }
+  }
+  EXPECT_EQ(whole, kFlood / 2);
+  for (const std::uint32_t number : assured) EXPECT_TRUE(is_alive(number)) << number;
+  EXPECT_EQ(table_->count(), kMax);
+  EXPECT_LE(reassembly.counters().memory_used_bytes, fragments::Limits{}.memory_bytes);
 }
 
 TEST_F(PressureTest, TheBoundIsLive) {

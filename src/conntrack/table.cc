@@ -48,6 +48,7 @@ Result<std::unique_ptr<Table>> Table::create(const TableOptions& options, Time n
                                                    .index = std::move(*index)}));
   if (!table->arena_.is_recovered()) {
     table->expectations_.clear();
+    table->limits_.start();
   } else if (!options.recovers_later) {
     table->recover(now);
   }
@@ -108,6 +109,7 @@ void Table::recover(Time now) {
   }
   recover_extensions();
   expectations_.recover(now);
+  limits_.start();
 }
 
 /// What living entries name is theirs, everything else is free.
