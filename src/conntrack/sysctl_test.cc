@@ -4,6 +4,11 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+
+#include "conntrack/events.h"
+#include "conntrack/table.h"
+#include "conntrack/tracker.h"
 
 namespace weir::conntrack {
 namespace {
@@ -83,6 +88,19 @@ TEST(Sysctl, ARefusalNamesTheRange) {
   ASSERT_FALSE(set.has_value());
   EXPECT_EQ(set.error().code, EINVAL);
   EXPECT_NE(set.error().text.find("from 0 to 1"), std::string::npos) << set.error().text;
+}
+
+TEST(Sysctl, WithoutEventsNobodyIsToldWhoeverListens) {
+  const auto table = std::move(*Table::create({.max = 8}, Time(std::chrono::seconds(1))));
+  table->set_wanted_events(event::kNew);
+  table->sysctl().events.set(0);
+  table->heed_events_knob();
+  EXPECT_EQ(table->wanted_events(), 0u);
+  table->set_wanted_events(event::kDestroy);
+  EXPECT_EQ(table->wanted_events(), 0u) << "a new listener";
+  table->sysctl().events.set(2);
+  table->heed_events_knob();
+  EXPECT_EQ(table->wanted_events(), event::kDestroy);
 }
 
 }  // namespace
