@@ -32,6 +32,7 @@ table inet gateway {
   ct helper ftp { type "ftp" protocol tcp; }
   chain helpers { type filter hook prerouting priority mangle
     tcp dport 21 ct helper set "ftp"
+    ct state new ct mark set 77
   }
   chain forward { type filter hook forward priority 0; policy drop
     ct state established accept
@@ -164,8 +165,8 @@ def start_ftp_client(lab):
 
 
 def translations(lines):
-    """What of a connection must be the same on the other gateway: its tuples, with NAT."""
-    return {" ".join(re.findall(r"(?:src|dst|sport|dport)=\S+", line)) for line in lines}
+    """What of a connection must be the same on the other gateway: its tuples, with NAT, and its mark."""
+    return {" ".join(re.findall(r"(?:src|dst|sport|dport|mark)=\S+", line)) for line in lines}
 
 
 def fail_over(lab, first, second, streams, client, sums):
@@ -193,7 +194,8 @@ def fail_over(lab, first, second, streams, client, sums):
     L.wait_until(lambda: len(second.connections()) >= 2 * own + 6, "the second's engine to have all", log=second.folder / "conntrackd.log")
     lines = second.connections()
     lost = translations(of_first) - translations(lines)
-    checks.that(not lost, f"conntrackd -c: the second's engine has all of the first's {len(of_first)} connections, translated the same", "\n".join(lost))
+    checks.that(not lost and all("mark=77" in line for line in of_first), f"conntrackd -c: the second's engine has all of the first's {len(of_first)} connections, translated and marked the same",
+                "\n".join(lost))
     # libnetfilter_conntrack tells neither NAT nor function of an expectation: these are of no use for what is translated.
     checks.that(translations(second.expected()) == translations(expected), "and what is expected", second.tool("conntrack", "-L", "expect"))
     for option in ("-f", "-R", "-B"):
