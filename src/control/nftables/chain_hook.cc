@@ -49,7 +49,11 @@ Result<void> read_devices(const netlink::Attributes& hook, rules::BaseChain& bas
     if (!hook.has(NFTA_HOOK_DEV) && !hook.has(NFTA_HOOK_DEVS)) return {};
     return std::unexpected(Error{EOPNOTSUPP, "only ingress chains have devices"});
   }
-  if (hook.has(NFTA_HOOK_DEV)) base.devices.emplace_back(hook.string(NFTA_HOOK_DEV));
+  // A dump names a single device in both ways (nft_chain_parse_netdev takes the first too).
+  if (hook.has(NFTA_HOOK_DEV)) {
+    base.devices.emplace_back(hook.string(NFTA_HOOK_DEV));
+    return {};
+  }
   for (const netlink::Attribute& device : hook.nested(NFTA_HOOK_DEVS)) {
     if (device.type() != NFTA_DEVICE_NAME) {
       return std::unexpected(device.error(EINVAL, "not a device name"));
