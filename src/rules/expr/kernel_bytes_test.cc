@@ -190,7 +190,6 @@ TEST(KernelBytes, RefusesWithTheKernelsErrors) {
       {"ct with two registers", Family::ip, "ct",
        "080001000000000108000400000000010800020000000003", EINVAL},
       {"ct label", Family::ip, "ct", "0800010000000001080002000000000d", EOPNOTSUPP},
-      {"ct helper", Family::ip, "ct", "08000100000000010800020000000006", EOPNOTSUPP},
       {"ct event set", Family::ip, "ct", "08000400000000010800020000000012", EOPNOTSUPP},
       {"reject of an unknown kind", Family::ip, "reject", "0800010000000003", EINVAL},
       {"reject without code", Family::ip, "reject", "0800010000000000", EINVAL},
