@@ -79,8 +79,8 @@ Result<void> Player::load_rules(const std::string& file) {
   auto folder = TemporaryFolder::make("replay");
   if (!folder) return std::unexpected(folder.error());
   const std::string socket = folder->file("weir.sock");
-  auto control = engine::ControlPlane::open(*engine_, {.socket_path = socket, .socket_file = {.mode = 0600}},
-                                            frozen_clock);
+  auto control = engine::ControlPlane::open(
+      *engine_, {.socket_path = socket, .socket_file = {.mode = 0600}}, frozen_clock);
   if (!control) return std::unexpected(control.error());
   const auto serve = [&] { (*control)->serve_once(kServeWait); };
   if (auto loaded = engine::load_rules(socket, file, serve); !loaded) return loaded;
