@@ -17,7 +17,7 @@ install(DIRECTORY LICENSES DESTINATION ${documents})
 
 install(FILES man/weir.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES man/weir.toml.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
-install(FILES man/weir-run.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
+install(FILES man/weir-run.8 man/weir-conntrack.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
 install(FILES packaging/weir.bash-completion RENAME weir
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 
