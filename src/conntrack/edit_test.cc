@@ -51,7 +51,8 @@ Edit status_edit(std::uint32_t status) {
 Edit mark_edit(std::uint32_t mark, std::uint8_t label, std::uint8_t mask = 0xff) {
   Edit edit;
   edit.mark = Edit::Mark{.value = mark, .mask = mask};
-  edit.labels.emplace().value.fill(label);
+  edit.labels = Edit::Labels{};
+  edit.labels->value.fill(label);
   edit.labels->mask.fill(mask);
   return edit;
 }

@@ -279,7 +279,7 @@ def check_manual_pages():
         page = f"weir-{command}.8" if command in ("run", "conntrack") else "weir.1"
         text = (L.ROOT / "man" / page).read_text()
         checks.that(f"weir {command}" in text.replace("\\-", "-"), f"{page} has {command}")
-        options = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]*)", weir(command, "--help")[1])) - {"--help"}
+        options = set(re.findall(r"(?<![\w-])(--[a-z][a-z0-9-]*)", weir(command, "--help")[1])) - {"--help"}
         if command == "exec":
             options = {"--socket"}
         # As mdoc has them: .Fl \-log-level, with the further dashes escaped or not.

@@ -57,6 +57,8 @@ def keys_of(flow):
         t = flow[way]
         if protocol in (1, 58):
             key = (protocol, t["src"], t["id"], t["dst"], flow["original"]["type"])
+        elif protocol == 47:  # GRE's keys are no ports.
+            key = (protocol, t["src"], 0, t["dst"], 0)
         else:
             key = (protocol, t["src"], t["sport"], t["dst"], t["dport"])
         yield key, t["packets"]

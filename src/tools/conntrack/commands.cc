@@ -185,8 +185,8 @@ Result<Count> update(const Request& request, NetlinkSocket& socket) {
 
 Result<Count> flush(const Request& request, NetlinkSocket& socket, std::uint8_t subsystem,
                     std::uint8_t number) {
-  auto done = socket.ask(
-      make_request(socket, subsystem, number, NLM_F_ACK, request.family, no_attributes));
+  auto done =
+      socket.ask(make_request(socket, subsystem, number, NLM_F_ACK, request.family, no_attributes));
   if (!done) return std::unexpected(done.error());
   return Count{0};
 }
@@ -206,9 +206,9 @@ Result<Count> count(NetlinkSocket& socket) {
 }
 
 constexpr std::string_view kStatNames[] = {
-    "",         "searched",      "found", "new",        "invalid", "ignore",         "delete",
-    "delete_list", "insert", "insert_failed", "drop", "early_drop", "error", "search_restart",
-    "clash_resolve", "chaintoolong"};
+    "",       "searched",       "found",         "new",           "invalid", "ignore",
+    "delete", "delete_list",    "insert",        "insert_failed", "drop",    "early_drop",
+    "error",  "search_restart", "clash_resolve", "chaintoolong"};
 constexpr std::string_view kExpectStatNames[] = {"", "expect_new", "expect_create",
                                                  "expect_delete"};
 
@@ -290,20 +290,20 @@ Result<void> dump_table(const Request& request, NetlinkSocket& socket,
   if (request.table == Table::dying) number = IPCTNL_MSG_CT_GET_DYING;
   if (request.table == Table::unconfirmed) number = IPCTNL_MSG_CT_GET_UNCONFIRMED;
   const bool can_filter = request.table == Table::conntrack && request.command != Command::update;
-  return socket.ask(
-      make_request(socket, kEntries, number, NLM_F_DUMP, request.family, [&](Writer& writer) {
-        if (!can_filter) return;
-        if (request.mark) {
-          writer.put_be32(CTA_MARK, request.mark->value);
-          writer.put_be32(CTA_MARK_MASK, request.mark->mask);
-        }
-        const std::uint32_t set = request.flow.status.value_or(0);
-        const std::uint32_t mask = set | request.clear_status;
-        if (mask == 0) return;
-        writer.put_be32(CTA_STATUS, set);
-        writer.put_be32(kStatusMask, mask);
-      }),
-      each);
+  return socket.ask(make_request(socket, kEntries, number, NLM_F_DUMP, request.family,
+                                 [&](Writer& writer) {
+                                   if (!can_filter) return;
+                                   if (request.mark) {
+                                     writer.put_be32(CTA_MARK, request.mark->value);
+                                     writer.put_be32(CTA_MARK_MASK, request.mark->mask);
+                                   }
+                                   const std::uint32_t set = request.flow.status.value_or(0);
+                                   const std::uint32_t mask = set | request.clear_status;
+                                   if (mask == 0) return;
+                                   writer.put_be32(CTA_STATUS, set);
+                                   writer.put_be32(kStatusMask, mask);
+                                 }),
+                    each);
 }
 
 Result<Count> run(const Request& request, NetlinkSocket& socket) {

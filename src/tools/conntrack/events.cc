@@ -36,7 +36,9 @@ Kind kind_of(const Message& message, std::uint8_t number_of_new) {
 }
 
 unsigned bit_of(Kind kind) {
-  return kind == Kind::created ? kNewEvents : kind == Kind::updated ? kUpdateEvents : kDestroyEvents;
+  return kind == Kind::created   ? kNewEvents
+         : kind == Kind::updated ? kUpdateEvents
+                                 : kDestroyEvents;
 }
 
 class Events {

@@ -16,7 +16,6 @@ using netlink::Attribute;
 using netlink::Region;
 using netlink::Writer;
 
-
 Address read_address(const Attribute& attribute, std::uint8_t family) {
   Address address{.family = family, .bytes = {}};
   const Bytes bytes = attribute.payload();
@@ -141,8 +140,7 @@ std::optional<std::string> read_name(Region region, std::uint16_t type) {
 void write_address(Writer& writer, std::uint16_t v4, std::uint16_t v6,
                    const std::optional<Address>& address) {
   if (!address) return;
-  writer.put(address->family == AF_INET ? v4 : v6,
-             Bytes(address->bytes).first(address->size()));
+  writer.put(address->family == AF_INET ? v4 : v6, Bytes(address->bytes).first(address->size()));
 }
 
 void write_icmp(Writer& writer, const End& end) {
@@ -151,8 +149,7 @@ void write_icmp(Writer& writer, const End& end) {
     writer.put_u8(is_ip ? CTA_PROTO_ICMP_TYPE : CTA_PROTO_ICMPV6_TYPE, *end.icmp_type);
   if (end.icmp_code)
     writer.put_u8(is_ip ? CTA_PROTO_ICMP_CODE : CTA_PROTO_ICMPV6_CODE, *end.icmp_code);
-  if (end.icmp_id)
-    writer.put_be16(is_ip ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID, *end.icmp_id);
+  if (end.icmp_id) writer.put_be16(is_ip ? CTA_PROTO_ICMP_ID : CTA_PROTO_ICMPV6_ID, *end.icmp_id);
 }
 
 void write_tuple(Writer& writer, std::uint16_t type, const End& end) {

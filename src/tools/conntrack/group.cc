@@ -46,8 +46,9 @@ std::string key_of(const Flow& flow, GroupBy by) {
       return end.dst ? end.dst->text() : "-";
     case GroupBy::port: {
       const auto protocol = end.protocol.value_or(0);
-      const std::string name = protocol_name(protocol) == "unknown" ? fmt::to_string(protocol)
-                                                                     : std::string(protocol_name(protocol));
+      const std::string name = protocol_name(protocol) == "unknown"
+                                   ? fmt::to_string(protocol)
+                                   : std::string(protocol_name(protocol));
       return end.dst_port ? fmt::format("{}/{}", name, *end.dst_port) : name;
     }
     case GroupBy::zone:

@@ -24,7 +24,8 @@ bool fits_numbers(const End& wanted, const End& is) {
 }
 
 /// `to` is what the reply tuple shows in the place of `before`.
-bool is_translated(const NatTo& to, bool moved, bool moved_port, const std::optional<Address>& address,
+bool is_translated(const NatTo& to, bool moved, bool moved_port,
+                   const std::optional<Address>& address,
                    const std::optional<std::uint16_t>& port) {
   if (!to.address && !to.port) return moved || moved_port;
   if (to.address && !(moved && *to.address == address)) return false;

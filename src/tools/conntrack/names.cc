@@ -15,19 +15,20 @@ struct Protocol {
 };
 
 constexpr Protocol kProtocols[] = {
-    {IPPROTO_TCP, "tcp"},       {IPPROTO_UDP, "udp"},   {IPPROTO_UDPLITE, "udplite"},
-    {IPPROTO_ICMP, "icmp"},     {IPPROTO_ICMPV6, "icmpv6"}, {IPPROTO_SCTP, "sctp"},
-    {IPPROTO_DCCP, "dccp"},     {IPPROTO_GRE, "gre"},
+    {IPPROTO_TCP, "tcp"},   {IPPROTO_UDP, "udp"},       {IPPROTO_UDPLITE, "udplite"},
+    {IPPROTO_ICMP, "icmp"}, {IPPROTO_ICMPV6, "icmpv6"}, {IPPROTO_SCTP, "sctp"},
+    {IPPROTO_DCCP, "dccp"}, {IPPROTO_GRE, "gre"},
 };
 
-constexpr std::string_view kTcpStates[] = {"NONE",       "SYN_SENT",  "SYN_RECV", "ESTABLISHED",
-                                           "FIN_WAIT",   "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT",
-                                           "CLOSE",      "SYN_SENT2"};
+constexpr std::string_view kTcpStates[] = {"NONE",     "SYN_SENT",   "SYN_RECV", "ESTABLISHED",
+                                           "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT",
+                                           "CLOSE",    "SYN_SENT2"};
 constexpr std::string_view kSctpStates[] = {
     "NONE",          "CLOSED",        "COOKIE_WAIT",       "COOKIE_ECHOED",  "ESTABLISHED",
     "SHUTDOWN_SENT", "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT", "HEARTBEAT_ACKED"};
-constexpr std::string_view kDccpStates[] = {"NONE",     "REQUEST",  "RESPOND", "PARTOPEN", "OPEN",
-                                            "CLOSEREQ", "CLOSING",  "TIMEWAIT", "IGNORE",   "INVALID"};
+constexpr std::string_view kDccpStates[] = {"NONE",   "REQUEST",  "RESPOND", "PARTOPEN",
+                                            "OPEN",   "CLOSEREQ", "CLOSING", "TIMEWAIT",
+                                            "IGNORE", "INVALID"};
 constexpr std::string_view kDccpRoles[] = {"client", "server"};
 
 }  // namespace

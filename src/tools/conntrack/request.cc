@@ -47,82 +47,81 @@ enum LongOption : int {
   kIgnored,  // --kernel and --socket, which main has read already.
 };
 
-const option kOptions[] = {
-    {"dump", 2, nullptr, 'L'},
-    {"create", 2, nullptr, 'I'},
-    {"add", 2, nullptr, 'A'},
-    {"delete", 2, nullptr, 'D'},
-    {"update", 2, nullptr, 'U'},
-    {"get", 2, nullptr, 'G'},
-    {"flush", 2, nullptr, 'F'},
-    {"event", 2, nullptr, 'E'},
-    {"counter", 2, nullptr, 'C'},
-    {"count", 2, nullptr, 'C'},
-    {"stats", 0, nullptr, 'S'},
-    {"load-file", 1, nullptr, 'R'},
-    {"version", 0, nullptr, 'V'},
-    {"help", 0, nullptr, 'h'},
-    {"orig-src", 1, nullptr, 's'},
-    {"src", 1, nullptr, 's'},
-    {"orig-dst", 1, nullptr, 'd'},
-    {"dst", 1, nullptr, 'd'},
-    {"reply-src", 1, nullptr, 'r'},
-    {"reply-dst", 1, nullptr, 'q'},
-    {"protonum", 1, nullptr, 'p'},
-    {"proto", 1, nullptr, 'p'},
-    {"timeout", 1, nullptr, 't'},
-    {"status", 1, nullptr, 'u'},
-    {"zero", 0, nullptr, 'z'},
-    {"event-mask", 1, nullptr, 'e'},
-    {"tuple-src", 1, nullptr, '['},
-    {"tuple-dst", 1, nullptr, ']'},
-    {"mask-src", 1, nullptr, '{'},
-    {"mask-dst", 1, nullptr, '}'},
-    {"mark", 1, nullptr, 'm'},
-    {"secmark", 1, nullptr, 'c'},
-    {"id", 1, nullptr, 'i'},
-    {"family", 1, nullptr, 'f'},
-    {"src-nat", 2, nullptr, 'n'},
-    {"dst-nat", 2, nullptr, 'g'},
-    {"any-nat", 2, nullptr, 'j'},
-    {"output", 1, nullptr, 'o'},
-    {"buffer-size", 1, nullptr, 'b'},
-    {"zone", 1, nullptr, 'w'},
-    {"orig-zone", 1, nullptr, '('},
-    {"reply-zone", 1, nullptr, ')'},
-    {"label", 1, nullptr, 'l'},
-    {"label-add", 1, nullptr, '<'},
-    {"label-del", 2, nullptr, '>'},
-    {"orig-port-src", 1, nullptr, kSourcePort},
-    {"sport", 1, nullptr, kSourcePort},
-    {"srckey", 1, nullptr, kSourcePort},
-    {"orig-port-dst", 1, nullptr, kDestinationPort},
-    {"dport", 1, nullptr, kDestinationPort},
-    {"dstkey", 1, nullptr, kDestinationPort},
-    {"reply-port-src", 1, nullptr, kReplySourcePort},
-    {"reply-key-src", 1, nullptr, kReplySourcePort},
-    {"reply-port-dst", 1, nullptr, kReplyDestinationPort},
-    {"reply-key-dst", 1, nullptr, kReplyDestinationPort},
-    {"mask-port-src", 1, nullptr, kMaskSourcePort},
-    {"mask-port-dst", 1, nullptr, kMaskDestinationPort},
-    {"tuple-port-src", 1, nullptr, kTupleSourcePort},
-    {"tuple-port-dst", 1, nullptr, kTupleDestinationPort},
-    {"state", 1, nullptr, kState},
-    {"role", 1, nullptr, kRole},
-    {"orig-vtag", 1, nullptr, kOriginalVtag},
-    {"reply-vtag", 1, nullptr, kReplyVtag},
-    {"icmp-type", 1, nullptr, kIcmpType},
-    {"icmp-code", 1, nullptr, kIcmpCode},
-    {"icmp-id", 1, nullptr, kIcmpId},
-    {"icmpv6-type", 1, nullptr, kIcmpType},
-    {"icmpv6-code", 1, nullptr, kIcmpCode},
-    {"icmpv6-id", 1, nullptr, kIcmpId},
-    {"group-by", 1, nullptr, kGroupBy},
-    {"top", 1, nullptr, kTop},
-    {"no-resync", 0, nullptr, kNoResync},
-    {"kernel", 0, nullptr, kIgnored},
-    {"socket", 1, nullptr, kIgnored},
-    {nullptr, 0, nullptr, 0}};
+const option kOptions[] = {{"dump", 2, nullptr, 'L'},
+                           {"create", 2, nullptr, 'I'},
+                           {"add", 2, nullptr, 'A'},
+                           {"delete", 2, nullptr, 'D'},
+                           {"update", 2, nullptr, 'U'},
+                           {"get", 2, nullptr, 'G'},
+                           {"flush", 2, nullptr, 'F'},
+                           {"event", 2, nullptr, 'E'},
+                           {"counter", 2, nullptr, 'C'},
+                           {"count", 2, nullptr, 'C'},
+                           {"stats", 0, nullptr, 'S'},
+                           {"load-file", 1, nullptr, 'R'},
+                           {"version", 0, nullptr, 'V'},
+                           {"help", 0, nullptr, 'h'},
+                           {"orig-src", 1, nullptr, 's'},
+                           {"src", 1, nullptr, 's'},
+                           {"orig-dst", 1, nullptr, 'd'},
+                           {"dst", 1, nullptr, 'd'},
+                           {"reply-src", 1, nullptr, 'r'},
+                           {"reply-dst", 1, nullptr, 'q'},
+                           {"protonum", 1, nullptr, 'p'},
+                           {"proto", 1, nullptr, 'p'},
+                           {"timeout", 1, nullptr, 't'},
+                           {"status", 1, nullptr, 'u'},
+                           {"zero", 0, nullptr, 'z'},
+                           {"event-mask", 1, nullptr, 'e'},
+                           {"tuple-src", 1, nullptr, '['},
+                           {"tuple-dst", 1, nullptr, ']'},
+                           {"mask-src", 1, nullptr, '{'},
+                           {"mask-dst", 1, nullptr, '}'},
+                           {"mark", 1, nullptr, 'm'},
+                           {"secmark", 1, nullptr, 'c'},
+                           {"id", 1, nullptr, 'i'},
+                           {"family", 1, nullptr, 'f'},
+                           {"src-nat", 2, nullptr, 'n'},
+                           {"dst-nat", 2, nullptr, 'g'},
+                           {"any-nat", 2, nullptr, 'j'},
+                           {"output", 1, nullptr, 'o'},
+                           {"buffer-size", 1, nullptr, 'b'},
+                           {"zone", 1, nullptr, 'w'},
+                           {"orig-zone", 1, nullptr, '('},
+                           {"reply-zone", 1, nullptr, ')'},
+                           {"label", 1, nullptr, 'l'},
+                           {"label-add", 1, nullptr, '<'},
+                           {"label-del", 2, nullptr, '>'},
+                           {"orig-port-src", 1, nullptr, kSourcePort},
+                           {"sport", 1, nullptr, kSourcePort},
+                           {"srckey", 1, nullptr, kSourcePort},
+                           {"orig-port-dst", 1, nullptr, kDestinationPort},
+                           {"dport", 1, nullptr, kDestinationPort},
+                           {"dstkey", 1, nullptr, kDestinationPort},
+                           {"reply-port-src", 1, nullptr, kReplySourcePort},
+                           {"reply-key-src", 1, nullptr, kReplySourcePort},
+                           {"reply-port-dst", 1, nullptr, kReplyDestinationPort},
+                           {"reply-key-dst", 1, nullptr, kReplyDestinationPort},
+                           {"mask-port-src", 1, nullptr, kMaskSourcePort},
+                           {"mask-port-dst", 1, nullptr, kMaskDestinationPort},
+                           {"tuple-port-src", 1, nullptr, kTupleSourcePort},
+                           {"tuple-port-dst", 1, nullptr, kTupleDestinationPort},
+                           {"state", 1, nullptr, kState},
+                           {"role", 1, nullptr, kRole},
+                           {"orig-vtag", 1, nullptr, kOriginalVtag},
+                           {"reply-vtag", 1, nullptr, kReplyVtag},
+                           {"icmp-type", 1, nullptr, kIcmpType},
+                           {"icmp-code", 1, nullptr, kIcmpCode},
+                           {"icmp-id", 1, nullptr, kIcmpId},
+                           {"icmpv6-type", 1, nullptr, kIcmpType},
+                           {"icmpv6-code", 1, nullptr, kIcmpCode},
+                           {"icmpv6-id", 1, nullptr, kIcmpId},
+                           {"group-by", 1, nullptr, kGroupBy},
+                           {"top", 1, nullptr, kTop},
+                           {"no-resync", 0, nullptr, kNoResync},
+                           {"kernel", 0, nullptr, kIgnored},
+                           {"socket", 1, nullptr, kIgnored},
+                           {nullptr, 0, nullptr, 0}};
 
 constexpr const char* kShort =
     ":L::I::A::D::U::G::F::E::C::SR:Vhs:d:r:q:p:t:u:ze:[:]:{:}:m:c:i:f:n::g::j::o:b:w:(:):l:<:>::";
@@ -162,12 +161,17 @@ struct Named {
   std::uint32_t value;
 };
 
-constexpr Named kStatuses[] = {
-    {"ASSURED", IPS_ASSURED},   {"SEEN_REPLY", IPS_SEEN_REPLY}, {"UNSET", 0},
-    {"FIXED_TIMEOUT", IPS_FIXED_TIMEOUT}, {"EXPECTED", IPS_EXPECTED}, {"OFFLOAD", IPS_OFFLOAD},
-    {"HW_OFFLOAD", kHardwareOffload}};
-constexpr Named kEventNames[] = {
-    {"ALL", kAllEvents}, {"NEW", kNewEvents}, {"UPDATES", kUpdateEvents}, {"DESTROY", kDestroyEvents}};
+constexpr Named kStatuses[] = {{"ASSURED", IPS_ASSURED},
+                               {"SEEN_REPLY", IPS_SEEN_REPLY},
+                               {"UNSET", 0},
+                               {"FIXED_TIMEOUT", IPS_FIXED_TIMEOUT},
+                               {"EXPECTED", IPS_EXPECTED},
+                               {"OFFLOAD", IPS_OFFLOAD},
+                               {"HW_OFFLOAD", kHardwareOffload}};
+constexpr Named kEventNames[] = {{"ALL", kAllEvents},
+                                 {"NEW", kNewEvents},
+                                 {"UPDATES", kUpdateEvents},
+                                 {"DESTROY", kDestroyEvents}};
 
 std::unexpected<Error> wrong(std::string text) {
   return std::unexpected(Error{EINVAL, std::move(text)});
@@ -211,7 +215,8 @@ class Parser {
  private:
   Result<void> take(int letter);
   Result<void> take_command(int letter, Command command);
-  Result<void> take_address(std::optional<Address>& into, std::optional<Address>* mask, int mask_letter);
+  Result<void> take_address(std::optional<Address>& into, std::optional<Address>* mask,
+                            int mask_letter);
   Result<void> take_nat(NatTo& to, bool& wanted);
   Result<void> take_status();
   Result<void> take_mark();
@@ -219,7 +224,7 @@ class Parser {
   Result<void> take_output();
   Result<void> take_group();
   Result<void> take_family();
-  Result<void> take_port(End& end, std::optional<std::uint16_t> End::*port, int bit);
+  Result<void> take_port(End& end, std::optional<std::uint16_t> End::* port, int bit);
   template <typename T>
   Result<void> take_number(std::optional<T>& into, std::uint32_t most, std::string_view what);
   Result<void> set_family(std::uint8_t family);
@@ -238,7 +243,8 @@ class Parser {
   char** argv_ = nullptr;
 };
 
-/// getopt's optional arguments must stick to their option; as conntrack(8), also take the next word.
+/// getopt's optional arguments must stick to their option; as conntrack(8), also take the next
+/// word.
 std::optional<std::string> Parser::word_after() {
   if (optarg != nullptr) return optarg;
   if (optind < argc_ && argv_[optind][0] != '-') return argv_[optind++];
@@ -266,7 +272,8 @@ Result<void> Parser::take_command(int letter, Command command) {
       return wrong(fmt::format("the table {} can only be listed (-L {})", name, name));
     return {};
   }
-  return wrong(fmt::format("there is no table '{}': conntrack, expect, dying, unconfirmed", *table));
+  return wrong(
+      fmt::format("there is no table '{}': conntrack, expect, dying, unconfirmed", *table));
 }
 
 Result<void> Parser::set_family(std::uint8_t family) {
@@ -286,8 +293,8 @@ Result<void> Parser::take_address(std::optional<Address>& into, std::optional<Ad
   into = *address;
   if (slash == std::string::npos) return {};
   if (mask == nullptr) return wrong(fmt::format("a prefix length is not possible here: {}", text));
-  const auto length = number(text.substr(slash + 1), address->family == AF_INET ? 32 : 128,
-                             "the prefix length");
+  const auto length =
+      number(text.substr(slash + 1), address->family == AF_INET ? 32 : 128, "the prefix length");
   if (!length) return std::unexpected(length.error());
   if (*length == (address->family == AF_INET ? 32 : 128)) return {};
   *mask = Address::mask_of(address->family, *length);
@@ -331,7 +338,8 @@ Result<void> Parser::take_status() {
   std::uint32_t set = 0;
   for (std::string word : split(optarg)) {
     if (strcasecmp(word.c_str(), "SRC_NAT") == 0 || strcasecmp(word.c_str(), "DST_NAT") == 0) {
-      return wrong("SRC_NAT and DST_NAT can't be set or compared by -u: use --src-nat and --dst-nat");
+      return wrong(
+          "SRC_NAT and DST_NAT can't be set or compared by -u: use --src-nat and --dst-nat");
     }
     if (word == "UNREPLIED") {
       request_.clear_status |= IPS_SEEN_REPLY;
@@ -395,9 +403,10 @@ Result<void> Parser::take_output() {
       mixed = format.with_labels = true;
       if (format.labels.empty()) format.labels = LabelNames::load();
     } else if (word != "userspace") {  // Always shown.
-      return wrong(fmt::format("there is no output '{}': xml, json, save, extended, id, timestamp, "
-                               "ktimestamp, labels, userspace",
-                               word));
+      return wrong(
+          fmt::format("there is no output '{}': xml, json, save, extended, id, timestamp, "
+                      "ktimestamp, labels, userspace",
+                      word));
     }
   }
   if (mixed && format.form == Form::save)
@@ -425,14 +434,15 @@ Result<void> Parser::take_family() {
 }
 
 template <typename T>
-Result<void> Parser::take_number(std::optional<T>& into, std::uint32_t most, std::string_view what) {
+Result<void> Parser::take_number(std::optional<T>& into, std::uint32_t most,
+                                 std::string_view what) {
   const auto value = number(optarg, most, what);
   if (!value) return std::unexpected(value.error());
   into = static_cast<T>(*value);
   return {};
 }
 
-Result<void> Parser::take_port(End& end, std::optional<std::uint16_t> End::*port, int) {
+Result<void> Parser::take_port(End& end, std::optional<std::uint16_t> End::* port, int) {
   has_protocol_options_ = true;
   return take_number(end.*port, 65535, "the port");
 }
@@ -442,35 +452,61 @@ Result<void> Parser::take(int letter) {
   Expectation& expectation = request_.expectation;
   constexpr std::uint32_t kAny = ~std::uint32_t{0};
   switch (letter) {
-    case 'L': return take_command(letter, Command::list);
-    case 'I': return take_command(letter, Command::insert);
-    case 'A': return take_command(letter, Command::add);
-    case 'D': return take_command(letter, Command::remove);
-    case 'U': return take_command(letter, Command::update);
-    case 'G': return take_command(letter, Command::get);
-    case 'F': return take_command(letter, Command::flush);
-    case 'E': return take_command(letter, Command::events);
-    case 'C': return take_command(letter, Command::count);
-    case 'S': return take_command(letter, Command::stats);
-    case 'R': return take_command(letter, Command::restore);
-    case 'V': return take_command(letter, Command::version);
-    case 'h': request_.command = Command::help; return {};
-    case 's': return take_address(flow.original.src, &request_.src_mask, '{');
-    case 'd': return take_address(flow.original.dst, &request_.dst_mask, '}');
-    case 'r': return take_address(flow.reply.src, nullptr, 0);
-    case 'q': return take_address(flow.reply.dst, nullptr, 0);
-    case '[': return take_address(tuple_src_, &expect_src_mask_, '{');
-    case ']': return take_address(tuple_dst_, &expect_dst_mask_, '}');
-    case '{': return take_address(request_.src_mask, nullptr, 0);
-    case '}': return take_address(request_.dst_mask, nullptr, 0);
+    case 'L':
+      return take_command(letter, Command::list);
+    case 'I':
+      return take_command(letter, Command::insert);
+    case 'A':
+      return take_command(letter, Command::add);
+    case 'D':
+      return take_command(letter, Command::remove);
+    case 'U':
+      return take_command(letter, Command::update);
+    case 'G':
+      return take_command(letter, Command::get);
+    case 'F':
+      return take_command(letter, Command::flush);
+    case 'E':
+      return take_command(letter, Command::events);
+    case 'C':
+      return take_command(letter, Command::count);
+    case 'S':
+      return take_command(letter, Command::stats);
+    case 'R':
+      return take_command(letter, Command::restore);
+    case 'V':
+      return take_command(letter, Command::version);
+    case 'h':
+      request_.command = Command::help;
+      return {};
+    case 's':
+      return take_address(flow.original.src, &request_.src_mask, '{');
+    case 'd':
+      return take_address(flow.original.dst, &request_.dst_mask, '}');
+    case 'r':
+      return take_address(flow.reply.src, nullptr, 0);
+    case 'q':
+      return take_address(flow.reply.dst, nullptr, 0);
+    case '[':
+      return take_address(tuple_src_, &expect_src_mask_, '{');
+    case ']':
+      return take_address(tuple_dst_, &expect_dst_mask_, '}');
+    case '{':
+      return take_address(request_.src_mask, nullptr, 0);
+    case '}':
+      return take_address(request_.dst_mask, nullptr, 0);
     case 'p': {
       flow.original.protocol = protocol_number(optarg);
       if (!flow.original.protocol) return wrong(fmt::format("there is no protocol '{}'", optarg));
       return {};
     }
-    case 't': return take_number(flow.timeout, kAny, "the timeout");
-    case 'u': return take_status();
-    case 'z': request_.zeroes = true; return {};
+    case 't':
+      return take_number(flow.timeout, kAny, "the timeout");
+    case 'u':
+      return take_status();
+    case 'z':
+      request_.zeroes = true;
+      return {};
     case 'e': {
       request_.events = 0;
       for (const std::string& word : split(optarg)) {
@@ -480,20 +516,34 @@ Result<void> Parser::take(int letter) {
       }
       return {};
     }
-    case 'm': return take_mark();
-    case 'c': return take_number(flow.secmark, kAny, "the secmark");
-    case 'i': return take_number(flow.id, kAny, "the id");
-    case 'f': return take_family();
-    case 'n': return take_nat(flow.source_nat, request_.with_source_nat);
-    case 'g': return take_nat(flow.destination_nat, request_.with_destination_nat);
-    case 'j': return take_nat(request_.any_nat, request_.with_any_nat);
-    case 'o': return take_output();
-    case 'b': return take_number(request_.buffer_bytes, 1U << 30, "the buffer's size");
-    case 'w': return take_number(flow.zone, 65535, "the zone");
-    case '(': return take_number(flow.original.zone, 65535, "the zone");
-    case ')': return take_number(flow.reply.zone, 65535, "the zone");
-    case 'l': return take_labels(request_.labels);
-    case '<': return take_labels(request_.add_labels);
+    case 'm':
+      return take_mark();
+    case 'c':
+      return take_number(flow.secmark, kAny, "the secmark");
+    case 'i':
+      return take_number(flow.id, kAny, "the id");
+    case 'f':
+      return take_family();
+    case 'n':
+      return take_nat(flow.source_nat, request_.with_source_nat);
+    case 'g':
+      return take_nat(flow.destination_nat, request_.with_destination_nat);
+    case 'j':
+      return take_nat(request_.any_nat, request_.with_any_nat);
+    case 'o':
+      return take_output();
+    case 'b':
+      return take_number(request_.buffer_bytes, 1U << 30, "the buffer's size");
+    case 'w':
+      return take_number(flow.zone, 65535, "the zone");
+    case '(':
+      return take_number(flow.original.zone, 65535, "the zone");
+    case ')':
+      return take_number(flow.reply.zone, 65535, "the zone");
+    case 'l':
+      return take_labels(request_.labels);
+    case '<':
+      return take_labels(request_.add_labels);
     case '>': {
       const auto names = word_after();
       request_.removes_all_labels = !names;
@@ -501,32 +551,62 @@ Result<void> Parser::take(int letter) {
       optarg = const_cast<char*>(names->c_str());
       return take_labels(request_.remove_labels);
     }
-    case kSourcePort: return take_port(flow.original, &End::src_port, letter);
-    case kDestinationPort: return take_port(flow.original, &End::dst_port, letter);
-    case kReplySourcePort: return take_port(flow.reply, &End::src_port, letter);
-    case kReplyDestinationPort: return take_port(flow.reply, &End::dst_port, letter);
-    case kMaskSourcePort: return take_port(expectation.mask, &End::src_port, letter);
-    case kMaskDestinationPort: return take_port(expectation.mask, &End::dst_port, letter);
-    case kTupleSourcePort: return take_port(expectation.expected, &End::src_port, letter);
-    case kTupleDestinationPort: return take_port(expectation.expected, &End::dst_port, letter);
-    case kState: state_ = optarg; has_protocol_options_ = true; return {};
-    case kRole: role_ = optarg; has_protocol_options_ = true; return {};
-    case kOriginalVtag: has_protocol_options_ = true; return take_number(flow.original_vtag, kAny, "the vtag");
-    case kReplyVtag: has_protocol_options_ = true; return take_number(flow.reply_vtag, kAny, "the vtag");
-    case kIcmpType: has_protocol_options_ = true; return take_number(flow.original.icmp_type, 255, "the ICMP type");
-    case kIcmpCode: has_protocol_options_ = true; return take_number(flow.original.icmp_code, 255, "the ICMP code");
-    case kIcmpId: has_protocol_options_ = true; return take_number(flow.original.icmp_id, 65535, "the ICMP id");
-    case kGroupBy: return take_group();
+    case kSourcePort:
+      return take_port(flow.original, &End::src_port, letter);
+    case kDestinationPort:
+      return take_port(flow.original, &End::dst_port, letter);
+    case kReplySourcePort:
+      return take_port(flow.reply, &End::src_port, letter);
+    case kReplyDestinationPort:
+      return take_port(flow.reply, &End::dst_port, letter);
+    case kMaskSourcePort:
+      return take_port(expectation.mask, &End::src_port, letter);
+    case kMaskDestinationPort:
+      return take_port(expectation.mask, &End::dst_port, letter);
+    case kTupleSourcePort:
+      return take_port(expectation.expected, &End::src_port, letter);
+    case kTupleDestinationPort:
+      return take_port(expectation.expected, &End::dst_port, letter);
+    case kState:
+      state_ = optarg;
+      has_protocol_options_ = true;
+      return {};
+    case kRole:
+      role_ = optarg;
+      has_protocol_options_ = true;
+      return {};
+    case kOriginalVtag:
+      has_protocol_options_ = true;
+      return take_number(flow.original_vtag, kAny, "the vtag");
+    case kReplyVtag:
+      has_protocol_options_ = true;
+      return take_number(flow.reply_vtag, kAny, "the vtag");
+    case kIcmpType:
+      has_protocol_options_ = true;
+      return take_number(flow.original.icmp_type, 255, "the ICMP type");
+    case kIcmpCode:
+      has_protocol_options_ = true;
+      return take_number(flow.original.icmp_code, 255, "the ICMP code");
+    case kIcmpId:
+      has_protocol_options_ = true;
+      return take_number(flow.original.icmp_id, 65535, "the ICMP id");
+    case kGroupBy:
+      return take_group();
     case kTop: {
       std::optional<std::uint32_t> shown;
       auto taken = take_number(shown, 1'000'000, "--top");
       request_.shown_groups = shown.value_or(0);
       return taken;
     }
-    case kNoResync: request_.resynchronises = false; return {};
-    case kIgnored: return {};
-    case ':': return wrong(fmt::format("{} needs a value", argv_[optind - 1]));
-    default: return wrong(fmt::format("there is no option {}", argv_[optind - 1]));
+    case kNoResync:
+      request_.resynchronises = false;
+      return {};
+    case kIgnored:
+      return {};
+    case ':':
+      return wrong(fmt::format("{} needs a value", argv_[optind - 1]));
+    default:
+      return wrong(fmt::format("there is no option {}", argv_[optind - 1]));
   }
 }
 
@@ -573,7 +653,8 @@ Result<void> Parser::check(const CommandRule& rule) const {
   const bool has_original = has('s') && has('d');
   const bool has_reply = has('r') && has('q');
   if (!has_original && !has_reply)
-    return wrong(fmt::format("{} needs --src and --dst, or --reply-src and --reply-dst", rule.name));
+    return wrong(
+        fmt::format("{} needs --src and --dst, or --reply-src and --reply-dst", rule.name));
   return {};
 }
 
@@ -582,7 +663,8 @@ End inverted(const End& end) {
   std::swap(other.src, other.dst);
   std::swap(other.src_port, other.dst_port);
   constexpr std::pair<std::uint8_t, std::uint8_t> kAnswers[] = {
-      {8, 0}, {0, 8}, {13, 14}, {14, 13}, {15, 16}, {16, 15}, {17, 18}, {18, 17}, {128, 129}, {129, 128}, {139, 140}, {140, 139}};
+      {8, 0},   {0, 8},   {13, 14},   {14, 13},   {15, 16},   {16, 15},
+      {17, 18}, {18, 17}, {128, 129}, {129, 128}, {139, 140}, {140, 139}};
   for (const auto& [type, answer] : kAnswers) {
     if (end.icmp_type == type) {
       other.icmp_type = answer;
@@ -590,6 +672,22 @@ End inverted(const End& end) {
     }
   }
   return other;
+}
+
+/// What isn't given of one direction follows from the other, but for its zone.
+void complete_from(End& end, const End& other) {
+  const auto fill = [](auto& into, const auto& from) {
+    if (!into) into = from;
+  };
+  fill(end.family, other.family);
+  fill(end.src, other.src);
+  fill(end.dst, other.dst);
+  fill(end.protocol, other.protocol);
+  fill(end.src_port, other.src_port);
+  fill(end.dst_port, other.dst_port);
+  fill(end.icmp_type, other.icmp_type);
+  fill(end.icmp_code, other.icmp_code);
+  fill(end.icmp_id, other.icmp_id);
 }
 
 /// What follows from the options together.
@@ -613,15 +711,8 @@ Result<void> Parser::complete() {
   const bool makes = request.command == Command::insert || request.command == Command::add;
   const bool names_one = makes || request.command == Command::get;
   if (names_one && request.table == Table::conntrack) {
-    if (!flow.reply.src && flow.original.src) {
-      const auto zone = flow.reply.zone;
-      flow.reply = inverted(flow.original);
-      flow.reply.zone = zone;
-    } else if (!flow.original.src && flow.reply.src) {
-      const auto zone = flow.original.zone;
-      flow.original = inverted(flow.reply);
-      flow.original.zone = zone;
-    }
+    complete_from(flow.reply, inverted(flow.original));
+    complete_from(flow.original, inverted(flow.reply));
   }
   if (names_one && request.family == 0) request.family = AF_INET;
   // Entries that are made by hand have no windows to check (IP_CT_TCP_FLAG_BE_LIBERAL).

@@ -56,7 +56,8 @@ Result<Request> read_line(const std::string& line) {
   pointers.push_back(nullptr);
   auto request = parse_request(static_cast<int>(words.size()), pointers.data());
   if (request && !may_be_in_file(*request))
-    return std::unexpected(Error{EINVAL, "a file may hold -I, -A, -U, -D and -F of connections only"});
+    return std::unexpected(
+        Error{EINVAL, "a file may hold -I, -A, -U, -D and -F of connections only"});
   return request;
 }
 
@@ -66,7 +67,8 @@ Result<Count> restore(const std::string& file, NetlinkSocket& socket) {
   std::ifstream opened;
   if (file != "-") {
     opened.open(file);
-    if (!opened) return std::unexpected(Error{errno, fmt::format("{}: {}", file, std::strerror(errno))});
+    if (!opened)
+      return std::unexpected(Error{errno, fmt::format("{}: {}", file, std::strerror(errno))});
   }
   std::istream& input = file == "-" ? std::cin : opened;
 
@@ -81,15 +83,17 @@ Result<Count> restore(const std::string& file, NetlinkSocket& socket) {
     if (begin == std::string::npos || text[begin] == '#') continue;
     auto request = read_line(text);
     if (!request)
-      return std::unexpected(Error{EINVAL, fmt::format("{}:{}: {}", file, number, request.error().text)});
+      return std::unexpected(
+          Error{EINVAL, fmt::format("{}:{}: {}", file, number, request.error().text)});
     lines.push_back({number, std::move(*request)});
   }
   Count count = 0;
   for (const Line& line : lines) {
     const auto done = run(line.request, socket);
     if (!done) {
-      return std::unexpected(Error{done.error().code, fmt::format("{}:{}: {}", file, line.number,
-                                                                 explain(done.error(), line.request))});
+      return std::unexpected(
+          Error{done.error().code,
+                fmt::format("{}:{}: {}", file, line.number, explain(done.error(), line.request))});
     }
     count += *done;
   }

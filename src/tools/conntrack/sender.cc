@@ -57,7 +57,8 @@ std::string find_program(std::uint32_t port_id) {
   std::error_code error;
   for (fs::directory_iterator at("/proc", error), end; !error && at != end; at.increment(error)) {
     const std::string name = at->path().filename();
-    const bool is_process = std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool is_process =
+        std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (is_process && has_socket(at->path(), *inode)) return name_of(at->path());
   }
   return {};

@@ -66,11 +66,12 @@ struct Row {
   double bytes_per_second = 0;
 
   std::string text() const {
-    return fmt::format("{:<8} {:<12} {:<40} {:<40}", protocol, state, source, destination);
+    return fmt::format("{:<7} {:<11} {:<19} {}", protocol, state, source, destination);
   }
 };
 
-std::string end_point(const std::optional<Address>& address, const std::optional<std::uint16_t>& port) {
+std::string end_point(const std::optional<Address>& address,
+                      const std::optional<std::uint16_t>& port) {
   const std::string host = address ? address->text() : "-";
   if (!port) return host;
   return address && address->family == AF_INET6 ? fmt::format("[{}]:{}", host, *port)
@@ -165,8 +166,9 @@ void Top::draw() const {
       case Order::bytes:
         return a->bytes > b->bytes;
       case Order::rate:
-        return a->bytes_per_second != b->bytes_per_second ? a->bytes_per_second > b->bytes_per_second
-                                                          : a->bytes > b->bytes;
+        return a->bytes_per_second != b->bytes_per_second
+                   ? a->bytes_per_second > b->bytes_per_second
+                   : a->bytes > b->bytes;
       case Order::source:
         return a->source < b->source;
       case Order::state:
@@ -174,7 +176,8 @@ void Top::draw() const {
     }
     return false;
   };
-  std::partial_sort(shown.begin(), shown.begin() + static_cast<std::ptrdiff_t>(fit), shown.end(), before);
+  std::partial_sort(shown.begin(), shown.begin() + static_cast<std::ptrdiff_t>(fit), shown.end(),
+                    before);
 
   std::string out = "\x1b[H";
   const auto add_line = [&](std::string line) {
@@ -184,14 +187,15 @@ void Top::draw() const {
   constexpr const char* kOrders[] = {"bytes", "rate", "source", "state"};
   add_line(fmt::format("{} connections, {} shown, by {}", rows_.size(), shown.size(),
                        kOrders[static_cast<int>(order_)]));
-  add_line(edits_filter_ || !filter_.empty() ? fmt::format("filter: {}{}", filter_, edits_filter_ ? "_" : "")
-                                             : "b bytes  r rate  s source  t state  / filter  q quit");
+  add_line(edits_filter_ || !filter_.empty()
+               ? fmt::format("filter: {}{}", filter_, edits_filter_ ? "_" : "")
+               : "b bytes  r rate  s source  t state  / filter  q quit");
   out += "\x1b[7m";
-  add_line(fmt::format("{:>8} {:>8} {:>8} {:<8} {:<12} {:<40} {:<40}", "B/s", "bytes", "packets",
-                       "proto", "state", "source", "destination"));
+  add_line(fmt::format("{:>6} {:>6} {:>6} {:<7} {:<11} {:<19} {}", "B/s", "bytes", "pkts", "proto",
+                       "state", "source", "destination"));
   out += "\x1b[0m";
   for (std::size_t i = 0; i < fit; ++i) {
-    add_line(fmt::format("{:>8} {:>8} {:>8} {}", short_number(shown[i]->bytes_per_second),
+    add_line(fmt::format("{:>6} {:>6} {:>6} {}", short_number(shown[i]->bytes_per_second),
                          short_number(static_cast<double>(shown[i]->bytes)),
                          short_number(static_cast<double>(shown[i]->packets)), shown[i]->text()));
   }
@@ -276,8 +280,8 @@ Result<void> Top::run() {
 
 Result<void> show_top(const Request& request, NetlinkSocket& socket) {
   if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
-    return std::unexpected(
-        Error{ENOTTY, "top needs a terminal; `weir conntrack -L --group-by src` works without one"});
+    return std::unexpected(Error{
+        ENOTTY, "top needs a terminal; `weir conntrack -L --group-by src` works without one"});
   }
   return Top(request, socket).run();
 }

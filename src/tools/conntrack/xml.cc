@@ -187,7 +187,8 @@ std::string format_xml(const Expectation& expectation, Kind kind, const Format& 
   add_addresses_of(xml, "mask", expectation.mask);
   add_addresses_of(xml, "master", expectation.master);
   xml.add("</layer3>");
-  add_layer_tag(xml, 4, expected.protocol.value_or(0), protocol_name(expected.protocol.value_or(0)));
+  add_layer_tag(xml, 4, expected.protocol.value_or(0),
+                protocol_name(expected.protocol.value_or(0)));
   add_ports_of(xml, "expected", expected);
   add_ports_of(xml, "mask", expectation.mask);
   add_ports_of(xml, "master", expectation.master);
