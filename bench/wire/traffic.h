@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define WIRE_PORT_BITS 15  // Flows of one source address: this many bits of its port.
+#define WIRE_PORT_BITS 10  // Flows of one source address: this many bits of its port.
 #define WIRE_FIRST_PORT 16384
 
 struct wire_flows {
