@@ -15,7 +15,7 @@ namespace weir::io {
 namespace {
 
 constexpr std::uint64_t kSlotMask = WEIR_LIVE_SLOTS - 1;
-constexpr std::uint64_t kRunAt = 256;  // Frames a call from which on more make it no cheaper.
+constexpr std::uint64_t kRunAt = 256;  // Frames a call from which on more make it little cheaper.
 // Frames that go before the receiving end gets a turn on this processor: a veth's ring holds 256.
 constexpr std::uint32_t kBatch = 64;
 constexpr std::uint64_t kWorthACall = 8;     // Frames.
