@@ -78,7 +78,7 @@ def same(target, *arguments):
 
 def without_counters(text):
     """The kernel and the engine name a connection by different numbers."""
-    return sorted(re.sub(r" (id|use|delta-time)=\d+|(?<=^-A -t )\d+|<(id|use|deltatime)>\d+</\2>", "", line) for line in text.splitlines())
+    return sorted(re.sub(r" (id|use|delta-time)=\d+|(?<=^-A -t )\d+|<(id|use|deltatime)>\d+</\2>", "", without_clock(line)) for line in text.splitlines())
 
 
 def listing(target):
@@ -96,7 +96,7 @@ def listing(target):
 
 def changing(target):
     """The same commands by either tool leave the same table."""
-    commands = ["-G -s 10.0.0.1 -d 10.0.0.2 -p tcp --sport 1000 --dport 80", "-U -p tcp --sport 1000 -m 9/0xff", "-U -p gre -t 1234", "-D -p icmp", "-D -s 10.0.0.5",
+    commands = ["-G -s 10.0.0.1 -d 10.0.0.2 -p tcp --sport 1000 --dport 80", "-U -f ipv4 -p tcp --sport 1000 -m 9/0xff", "-U -f ipv4 -p gre -t 1234", "-D -p icmp", "-D -s 10.0.0.5",
                 "-D -m 7", "-A -s 10.0.0.1 -d 10.0.0.2 -p udp --sport 9 --dport 9 -t 4000", "-D -f ipv6"]
     tables = []
     for tool in (target.theirs, target.ours):
@@ -125,7 +125,7 @@ def events(target):
     listeners = [subprocess.Popen([*tool, "-E", "-o", "extended"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for tool in (target.theirs, target.ours)]
     time.sleep(1)
     make_table(target, target.theirs)
-    target.run(target.theirs, "-U", "-s", "10.0.0.3", "-m", "5")
+    target.run(target.theirs, "-U", "-f", "ipv4", "-s", "10.0.0.1", "-p", "udp", "-m", "5")
     target.run(target.theirs, "-D", "-p", "tcp")
     time.sleep(1)
     heard = []

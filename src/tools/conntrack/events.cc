@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "tools/conntrack/commands.h"
 #include "tools/conntrack/sender.h"
@@ -65,6 +66,7 @@ class Events {
   const Request& request_;
   NetlinkSocket& socket_;
   Table table_;
+  std::unordered_set<std::string> told_beginnings_, told_ends_;  // By the last compare().
   std::uint32_t lost_ = 0;
   Count count_ = 0;
 };
@@ -135,11 +137,19 @@ void Events::show(const Message& message) {
 
 /// False for what has been told already: events that were queued while the table was read again.
 bool Events::keep(const Message& message, Kind kind) {
-  if (kind == Kind::destroyed) return table_.erase(key_of(message)) != 0;
-  std::string& known = table_[key_of(message)];
-  const bool is_told =
-      kind == Kind::created && !known.empty() && flow_of(known).id == read_flow(message).id;
-  known = bytes_of(message);
+  std::string key = key_of(message);
+  bool is_told = false;
+  if (kind == Kind::destroyed) {
+    is_told = told_ends_.erase(key) != 0;
+    told_beginnings_.erase(key);
+    table_.erase(key);
+  } else {
+    if (kind == Kind::created) {
+      is_told = told_beginnings_.erase(key) != 0;
+      told_ends_.erase(key);
+    }
+    table_[std::move(key)] = bytes_of(message);
+  }
   return !is_told;
 }
 
@@ -180,13 +190,18 @@ void Events::compare(Table now) {
     const Flow flow = flow_of(bytes);
     if ((request_.events & bit_of(kind)) && matches(request_, flow)) print(flow, kind, 0);
   };
+  told_beginnings_.clear();
+  told_ends_.clear();
   for (const auto& [key, bytes] : table_) {
-    if (!now.contains(key)) tell(bytes, Kind::destroyed);
+    if (now.contains(key)) continue;
+    tell(bytes, Kind::destroyed);
+    told_ends_.insert(key);
   }
   for (const auto& [key, bytes] : now) {
     const auto known = table_.find(key);
     if (known == table_.end()) {
       tell(bytes, Kind::created);
+      told_beginnings_.insert(key);
     } else if (const Flow was = flow_of(known->second), is = flow_of(bytes); was.id != is.id) {
       tell(known->second, Kind::destroyed);
       tell(bytes, Kind::created);
