@@ -39,19 +39,15 @@ Result<void> Server::bind(Session& session, std::uint32_t port_id, std::uint32_t
   }
   constexpr std::uint64_t beyond_bind = ~std::uint64_t{0xffffffff};
   session.set_groups((session.groups() & beyond_bind) | groups);
-  update_groups();
+  update_listeners();
   return {};
 }
 
-void Server::update_groups() {
-  std::uint64_t groups = 0;
-  for (const auto& [number, session] : sessions_) groups |= session->groups();
-  if (groups == groups_) return;
-  groups_ = groups;
-  tell_observers();
-}
-
-void Server::tell_observers() {
+/// After any socket's groups or filters may have changed: one more member of a group that has some
+/// already may want more events than they do.
+void Server::update_listeners() {
+  groups_ = 0;
+  for (const auto& [number, session] : sessions_) groups_ |= session->groups();
   for (GroupsObserver* observer : observers_) observer->on_groups_changed(groups_);
 }
 
@@ -131,8 +127,7 @@ void Server::end(Session& session) {
   const auto entry = sessions_.find(session.identity().number);
   dead_sessions_.push_back(std::move(entry->second));
   sessions_.erase(entry);
-  update_groups();
-  tell_observers();  // Others may want fewer events than it did.
+  update_listeners();
 }
 
 void Server::bury() {

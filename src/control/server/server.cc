@@ -263,8 +263,7 @@ weir_answer Server::call_session(Session& session, const Connection& connection,
     case WEIR_SETSOCKOPT: {
       const Result<void> result = session.set_option(
           static_cast<int>(call.a), static_cast<int>(call.b), connection.payload());
-      update_groups();
-      if (call.a == WEIR_SOL_EVENTS) tell_observers();
+      update_listeners();
       return answer_to(result);
     }
     case WEIR_GETSOCKOPT:
@@ -285,7 +284,7 @@ weir_answer Server::send(Session& session, const Connection& connection) {
   autobind(session);
   const std::uint32_t filters = session.event_filters().version();
   dispatcher_.execute(session, connection.payload());
-  if (session.event_filters().version() != filters) tell_observers();
+  if (session.event_filters().version() != filters) update_listeners();
   return success(static_cast<std::int32_t>(connection.payload().size()));
 }
 

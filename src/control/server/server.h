@@ -117,8 +117,7 @@ class Server final : public Publisher {
   void end(Connection& connection);
   void end(Session& session);
   void bury();
-  void update_groups();
-  void tell_observers();
+  void update_listeners();
 
   Options options_;
   BufferLimits limits_;
