@@ -98,8 +98,8 @@ int allow_threads(scmp_filter_ctx filter) {
 }
 
 int allow_own_limits(scmp_filter_ctx filter) {
-  return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0),
-                          SCMP_A2(SCMP_CMP_EQ, 0));
+  return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2,
+                          SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0));
 }
 
 int fill_engine_filter(scmp_filter_ctx filter) {
@@ -107,13 +107,14 @@ int fill_engine_filter(scmp_filter_ctx filter) {
     if (const int error = add(filter, SCMP_ACT_ALLOW, name)) return error;
   }
   for (const int family : kSocketFamilies) {
-    if (const int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                           SCMP_A0_32(SCMP_CMP_EQ, static_cast<unsigned>(family))))
+    if (const int error =
+            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                             SCMP_A0_32(SCMP_CMP_EQ, static_cast<unsigned>(family), 0)))
       return error;
   }
   for (const bpf_cmd command : kBpfCommands) {
     if (const int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(bpf), 1,
-                                           SCMP_A0_32(SCMP_CMP_EQ, command)))
+                                           SCMP_A0_32(SCMP_CMP_EQ, command, 0)))
       return error;
   }
   if (const int error = allow_own_limits(filter)) return error;

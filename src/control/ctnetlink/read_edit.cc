@@ -129,7 +129,8 @@ Result<void> EditReader::read_tcp(const Attributes& info) {
   if (!info.has(CTA_PROTOINFO_TCP)) return {};
   const auto tcp = Attributes::parse(info.nested(CTA_PROTOINFO_TCP), kTcp);
   if (!tcp) return std::unexpected(tcp.error());
-  Edit::Tcp& edit = edit_.tcp.emplace();
+  edit_.tcp = Edit::Tcp{};
+  Edit::Tcp& edit = *edit_.tcp;
   if (tcp->has(CTA_PROTOINFO_TCP_STATE)) {
     edit.phase = static_cast<conntrack::TcpPhase>(tcp->u8(CTA_PROTOINFO_TCP_STATE));
   }
@@ -163,7 +164,8 @@ Result<void> EditReader::read_dccp(const Attributes& info) {
     return std::unexpected(
         dccp->error(CTA_PROTOINFO_DCCP_STATE, EINVAL, "no state or role of DCCP"));
   }
-  Edit::Dccp& edit = edit_.dccp.emplace();
+  edit_.dccp = Edit::Dccp{};
+  Edit::Dccp& edit = *edit_.dccp;
   edit.phase = static_cast<conntrack::DccpPhase>(state);
   edit.client = static_cast<conntrack::Direction>(role);
   if (dccp->has(CTA_PROTOINFO_DCCP_HANDSHAKE_SEQ)) {
@@ -208,7 +210,8 @@ Result<void> EditReader::read_labels() {
     return std::unexpected(
         attributes_.error(CTA_LABELS, EINVAL, "labels and their mask are words of equal number"));
   }
-  Edit::Labels& edit = edit_.labels.emplace();
+  edit_.labels = Edit::Labels{};
+  Edit::Labels& edit = *edit_.labels;
   edit.mask.fill(0xff);
   std::copy(labels.begin(), labels.end(), edit.value.begin());
   std::copy(mask.begin(), mask.end(), edit.mask.begin());
