@@ -54,7 +54,9 @@ bool matches(const Request& request, const Flow& flow) {
   if (request.family != 0 && flow.original.family && *flow.original.family != request.family)
     return false;
   if (!fits_nat(request, flow)) return false;
-  if (request.mark && (!flow.mark || (*flow.mark & request.mark->mask) != request.mark->value))
+  // What -U sets isn't what it looks for.
+  const bool looks_at_mark = request.mark && request.command != Command::update;
+  if (looks_at_mark && (!flow.mark || (*flow.mark & request.mark->mask) != request.mark->value))
     return false;
   if (flow.status.value_or(0) & request.clear_status) return false;
   for (unsigned bit = 0; request.labels && bit < request.labels->size() * 8; ++bit) {
