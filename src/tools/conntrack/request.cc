@@ -1,7 +1,6 @@
 #include "tools/conntrack/request.h"
 
 #include <fmt/format.h>
-#include <getopt.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/in.h>
@@ -9,152 +8,20 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <map>
 #include <string_view>
 #include <vector>
 
 #include "tools/conntrack/names.h"
+#include "tools/conntrack/options.h"
 
 /// How a command line is read: getopt_long gives one option after the other to Parser, which fills
-/// the request and notes the letter; `kRules` then says which letters each command takes and needs.
-/// Options of conntrack(8) keep its letters; the long ones that it has only after -p, and weir's
-/// own, have numbers.
+/// the request and notes the letter; command_rules() then say which letters each command takes and
+/// needs. Options of conntrack(8) keep its letters; the long ones that it has only after -p, and
+/// weir's own, have numbers.
 namespace weir::tools::conntrack {
 namespace {
 
 constexpr std::uint32_t kHardwareOffload = 1 << 15;  // IPS_HW_OFFLOAD
-
-enum LongOption : int {
-  kSourcePort = 256,
-  kDestinationPort,
-  kReplySourcePort,
-  kReplyDestinationPort,
-  kMaskSourcePort,
-  kMaskDestinationPort,
-  kTupleSourcePort,
-  kTupleDestinationPort,
-  kState,
-  kRole,
-  kOriginalVtag,
-  kReplyVtag,
-  kIcmpType,
-  kIcmpCode,
-  kIcmpId,
-  kGroupBy,
-  kTop,
-  kNoResync,
-  kIgnored,  // --kernel and --socket, which main has read already.
-};
-
-const option kOptions[] = {{"dump", 2, nullptr, 'L'},
-                           {"create", 2, nullptr, 'I'},
-                           {"add", 2, nullptr, 'A'},
-                           {"delete", 2, nullptr, 'D'},
-                           {"update", 2, nullptr, 'U'},
-                           {"get", 2, nullptr, 'G'},
-                           {"flush", 2, nullptr, 'F'},
-                           {"event", 2, nullptr, 'E'},
-                           {"counter", 2, nullptr, 'C'},
-                           {"count", 2, nullptr, 'C'},
-                           {"stats", 0, nullptr, 'S'},
-                           {"load-file", 1, nullptr, 'R'},
-                           {"version", 0, nullptr, 'V'},
-                           {"help", 0, nullptr, 'h'},
-                           {"orig-src", 1, nullptr, 's'},
-                           {"src", 1, nullptr, 's'},
-                           {"orig-dst", 1, nullptr, 'd'},
-                           {"dst", 1, nullptr, 'd'},
-                           {"reply-src", 1, nullptr, 'r'},
-                           {"reply-dst", 1, nullptr, 'q'},
-                           {"protonum", 1, nullptr, 'p'},
-                           {"proto", 1, nullptr, 'p'},
-                           {"timeout", 1, nullptr, 't'},
-                           {"status", 1, nullptr, 'u'},
-                           {"zero", 0, nullptr, 'z'},
-                           {"event-mask", 1, nullptr, 'e'},
-                           {"tuple-src", 1, nullptr, '['},
-                           {"tuple-dst", 1, nullptr, ']'},
-                           {"mask-src", 1, nullptr, '{'},
-                           {"mask-dst", 1, nullptr, '}'},
-                           {"mark", 1, nullptr, 'm'},
-                           {"secmark", 1, nullptr, 'c'},
-                           {"id", 1, nullptr, 'i'},
-                           {"family", 1, nullptr, 'f'},
-                           {"src-nat", 2, nullptr, 'n'},
-                           {"dst-nat", 2, nullptr, 'g'},
-                           {"any-nat", 2, nullptr, 'j'},
-                           {"output", 1, nullptr, 'o'},
-                           {"buffer-size", 1, nullptr, 'b'},
-                           {"zone", 1, nullptr, 'w'},
-                           {"orig-zone", 1, nullptr, '('},
-                           {"reply-zone", 1, nullptr, ')'},
-                           {"label", 1, nullptr, 'l'},
-                           {"label-add", 1, nullptr, '<'},
-                           {"label-del", 2, nullptr, '>'},
-                           {"orig-port-src", 1, nullptr, kSourcePort},
-                           {"sport", 1, nullptr, kSourcePort},
-                           {"srckey", 1, nullptr, kSourcePort},
-                           {"orig-port-dst", 1, nullptr, kDestinationPort},
-                           {"dport", 1, nullptr, kDestinationPort},
-                           {"dstkey", 1, nullptr, kDestinationPort},
-                           {"reply-port-src", 1, nullptr, kReplySourcePort},
-                           {"reply-key-src", 1, nullptr, kReplySourcePort},
-                           {"reply-port-dst", 1, nullptr, kReplyDestinationPort},
-                           {"reply-key-dst", 1, nullptr, kReplyDestinationPort},
-                           {"mask-port-src", 1, nullptr, kMaskSourcePort},
-                           {"mask-port-dst", 1, nullptr, kMaskDestinationPort},
-                           {"tuple-port-src", 1, nullptr, kTupleSourcePort},
-                           {"tuple-port-dst", 1, nullptr, kTupleDestinationPort},
-                           {"state", 1, nullptr, kState},
-                           {"role", 1, nullptr, kRole},
-                           {"orig-vtag", 1, nullptr, kOriginalVtag},
-                           {"reply-vtag", 1, nullptr, kReplyVtag},
-                           {"icmp-type", 1, nullptr, kIcmpType},
-                           {"icmp-code", 1, nullptr, kIcmpCode},
-                           {"icmp-id", 1, nullptr, kIcmpId},
-                           {"icmpv6-type", 1, nullptr, kIcmpType},
-                           {"icmpv6-code", 1, nullptr, kIcmpCode},
-                           {"icmpv6-id", 1, nullptr, kIcmpId},
-                           {"group-by", 1, nullptr, kGroupBy},
-                           {"top", 1, nullptr, kTop},
-                           {"no-resync", 0, nullptr, kNoResync},
-                           {"kernel", 0, nullptr, kIgnored},
-                           {"socket", 1, nullptr, kIgnored},
-                           {nullptr, 0, nullptr, 0}};
-
-constexpr const char* kShort =
-    ":L::I::A::D::U::G::F::E::C::SR:Vhs:d:r:q:p:t:u:ze:[:]:{:}:m:c:i:f:n::g::j::o:b:w:(:):l:<:>::";
-
-struct CommandRule {
-  Command command;
-  bool of_expectations;
-  std::string_view name;
-  std::string_view takes;  // Letters of options.
-  std::string_view needs;
-};
-
-constexpr CommandRule kRules[] = {
-    {Command::list, false, "-L", "sdrqpuz{}mfngocjwl()", ""},
-    {Command::get, false, "-G", "sdrqpiolw", "p"},
-    {Command::remove, false, "-D", "sdrqptu{}mifngojwl()", ""},
-    {Command::insert, false, "-I", "sdrqptumfngw<()", "pt"},
-    {Command::add, false, "-A", "sdrqptumfngw<()", "pt"},
-    {Command::update, false, "-U", "sdrqptu{}mifngol<>w", ""},
-    {Command::events, false, "-E", "sdrqpe{}mfngocbjwl()u", ""},
-    {Command::flush, false, "-F", "f", ""},
-    {Command::count, false, "-C", "", ""},
-    {Command::stats, false, "-S", "", ""},
-    {Command::restore, false, "-R", "", ""},
-    {Command::list, true, "-L expect", "fo", ""},
-    {Command::get, true, "-G expect", "sdrqpfo", "sdp"},
-    {Command::remove, true, "-D expect", "sdrqpf", "sdp"},
-    {Command::insert, true, "-I expect", "sdrqptu[]{}f", "sdpt[]{}"},
-    {Command::events, true, "-E expect", "oe", ""},
-    {Command::flush, true, "-F expect", "f", ""},
-    {Command::count, true, "-C expect", "f", ""},
-    {Command::stats, true, "-S expect", "", ""},
-};
 
 struct Named {
   std::string_view name;
@@ -224,7 +91,7 @@ class Parser {
   Result<void> take_output();
   Result<void> take_group();
   Result<void> take_family();
-  Result<void> take_port(End& end, std::optional<std::uint16_t> End::* port, int bit);
+  Result<void> take_port(End& end, std::optional<std::uint16_t> End::* port);
   template <typename T>
   Result<void> take_number(std::optional<T>& into, std::uint32_t most, std::string_view what);
   Result<void> set_family(std::uint8_t family);
@@ -442,7 +309,7 @@ Result<void> Parser::take_number(std::optional<T>& into, std::uint32_t most,
   return {};
 }
 
-Result<void> Parser::take_port(End& end, std::optional<std::uint16_t> End::* port, int) {
+Result<void> Parser::take_port(End& end, std::optional<std::uint16_t> End::* port) {
   has_protocol_options_ = true;
   return take_number(end.*port, 65535, "the port");
 }
@@ -552,21 +419,21 @@ Result<void> Parser::take(int letter) {
       return take_labels(request_.remove_labels);
     }
     case kSourcePort:
-      return take_port(flow.original, &End::src_port, letter);
+      return take_port(flow.original, &End::src_port);
     case kDestinationPort:
-      return take_port(flow.original, &End::dst_port, letter);
+      return take_port(flow.original, &End::dst_port);
     case kReplySourcePort:
-      return take_port(flow.reply, &End::src_port, letter);
+      return take_port(flow.reply, &End::src_port);
     case kReplyDestinationPort:
-      return take_port(flow.reply, &End::dst_port, letter);
+      return take_port(flow.reply, &End::dst_port);
     case kMaskSourcePort:
-      return take_port(expectation.mask, &End::src_port, letter);
+      return take_port(expectation.mask, &End::src_port);
     case kMaskDestinationPort:
-      return take_port(expectation.mask, &End::dst_port, letter);
+      return take_port(expectation.mask, &End::dst_port);
     case kTupleSourcePort:
-      return take_port(expectation.expected, &End::src_port, letter);
+      return take_port(expectation.expected, &End::src_port);
     case kTupleDestinationPort:
-      return take_port(expectation.expected, &End::dst_port, letter);
+      return take_port(expectation.expected, &End::dst_port);
     case kState:
       state_ = optarg;
       has_protocol_options_ = true;
@@ -744,7 +611,7 @@ Result<Request> Parser::parse(int argc, char** argv) {
   opterr = 0;
   optind = 0;  // As if for the first time: -R reads many lines.
   int letter = 0;
-  while ((letter = getopt_long(argc, argv, kShort, kOptions, nullptr)) != -1) {
+  while ((letter = getopt_long(argc, argv, kShortOptions, kOptions, nullptr)) != -1) {
     if (auto taken = take(letter); !taken) return std::unexpected(taken.error());
     constexpr std::string_view kCommandLetters = "LIADUGFECSRVh";
     if (letter < 256 && kCommandLetters.find(static_cast<char>(letter)) == std::string_view::npos)
@@ -761,7 +628,7 @@ Result<Request> Parser::parse(int argc, char** argv) {
   if (request_.group_by != GroupBy::none &&
       (request_.command != Command::list || request_.table == Table::expect))
     return wrong("--group-by is for -L");
-  for (const CommandRule& rule : kRules) {
+  for (const CommandRule& rule : command_rules()) {
     if (rule.command != request_.command ||
         rule.of_expectations != (request_.table == Table::expect))
       continue;
